@@ -49,7 +49,7 @@ func TestBuiltinCards(t *testing.T) {
 		t.Errorf("dianka-ep is %+v", ep)
 	}
 	ep2, ok := s.CardByAID([]byte{0xA0, 0, 0, 0, 3, 0x86, 0x98, 7, 2})
-	if !ok || ep2.Name != "dianka-ep2" || !ep2.ProofTACFirst || !ep2.LogCounterPost || !ep2.RegionFirst || ep2.PurchaseLevels != 2 {
+	if !ok || ep2.Name != "dianka-ep2" || !ep2.ProofTACFirst || !ep2.LogCounterPost || ep2.RegionFirst || ep2.PurchaseLevels != 2 {
 		t.Errorf("%+v", ep2)
 	}
 	if err := ep2.StatusWords.Err(0x9301); !errors.Is(err, apdu.SWBalanceLow) {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/money"
@@ -39,7 +40,7 @@ func TestCard(n money.CardNumber) CardRecipe {
 func TestSAM(id money.SAMID, terminal money.TerminalID) SAMRecipe {
 	return SAMRecipe{
 		ID: id, Terminal: terminal, Issuer: suite.TestIssuer, From: testFrom, To: testTo, Version: 1,
-		Purchase: true, Load: true, Keys: TestKeys(), Levels: 1, KeyIndex: 1, KeyVersion: 1,
+		Purchase: true, Load: true, Keys: TestKeys(), Levels: []int{1}, KeyIndex: 1, KeyVersion: 1,
 	}
 }
 
@@ -92,9 +93,9 @@ type SAMRecipe struct {
 	Load     bool // load SAM application
 
 	Keys       suite.Masters // Line and Control; Purchase of a PSAM; Load, TAC and Allowance of a load SAM
-	Levels     int           // 0..3, of the cards that it serves
+	Levels     []int         // 0..3, of the cards that it serves: one set of keys for each
 	KeyIndex   byte
-	KeyVersion byte
+	KeyVersion byte   // of the first set; each further one has the next version
 	Sequence   uint32 // of the PSAM: the last one used
 }
 
@@ -211,12 +212,11 @@ func (r SAMRecipe) issue(is *issuer) error {
 	if m.IsTest() != (r.Issuer == suite.TestIssuer) {
 		return errMixed
 	}
-	if r.ID.IsZero() || r.Terminal.IsZero() || r.Levels < 0 || r.Levels > 3 || (!r.Purchase && !r.Load) {
+	if r.ID.IsZero() || r.Terminal.IsZero() || len(r.Levels) == 0 || slices.Min(r.Levels) < 0 || slices.Max(r.Levels) > 3 || (!r.Purchase && !r.Load) {
 		return fmt.Errorf("%w: SAM number, terminal number, levels in 0..3 and an application are needed", ErrRecipe)
 	}
 	factors := [][8]byte{r.ID.Factor()}
 	line, ctl := is.derive(m.Line, factors), is.derive(m.Control, factors)
-	levels := byte(r.Levels) << 5
 
 	is.masterFile(line, ctl)
 	is.file(0x0015, kindBinary, 0, 14, always, issuing)
@@ -236,13 +236,17 @@ func (r SAMRecipe) issue(is *issuer) error {
 		is.info(r)
 		is.file(0x0018, kindBinary, 0, 4, always, never)
 		is.write(0x18, binary.BigEndian.AppendUint32(nil, r.Sequence))
-		is.samKey(levels|usagePurchase, r.KeyVersion, m.Purchase, ctl)
+		for i, l := range r.Levels {
+			is.samKey(byte(l)<<5|usagePurchase, r.KeyVersion+byte(i), m.Purchase, ctl)
+		}
 	}
 	if r.Load {
 		is.enter(loadAppID, line, ctl)
 		is.info(r)
-		is.samKey(levels|usageLoad, r.KeyVersion, m.Load, ctl)
-		is.samKey(levels|usageTAC, 0, m.TAC, ctl)
+		for i, l := range r.Levels {
+			is.samKey(byte(l)<<5|usageLoad, r.KeyVersion+byte(i), m.Load, ctl)
+			is.samKey(byte(l)<<5|usageTAC, r.KeyVersion+byte(i), m.TAC, ctl)
+		}
 		is.samKey(usageAllowance, 0, is.derive(m.Allowance, factors), ctl)
 	}
 	return nil

@@ -211,7 +211,7 @@ func (c *Card) samLoad(cmd apdu.Command) ([]byte, apdu.SW) {
 	if !isLoad(l.Type) || l.Type == 0 {
 		return nil, apdu.SWWrongData
 	}
-	k, tk := c.dir.samKey(usageLoad, l.KeyVersion), c.dir.anySAMKey(usageTAC)
+	k, tk := c.dir.samKey(usageLoad, l.KeyVersion), c.dir.samKey(usageTAC, l.KeyVersion)
 	if k == nil || tk == nil {
 		return nil, apdu.SWKeyIndexNotSupported
 	}

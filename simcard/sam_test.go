@@ -29,7 +29,7 @@ func (b bench) lc(head string, data []byte, le string) ([]byte, apdu.SW) {
 func TestCardAndPSAM(t *testing.T) {
 	for level, factors := range [][][8]byte{{}, {cardNo.Factor()}, {cardNo.Factor(), region}} {
 		r, s := testCard(), testSAM()
-		r.Levels, r.Region, s.Levels = level, region, level
+		r.Levels, r.Region, s.Levels = level, region, []int{level}
 		c, card := issue(t, r, Options{}, PurseAID)
 		c.dir.file(2).purse.balance = 1000
 		_, psam := issue(t, s, Options{}, PSAMName)
@@ -111,7 +111,7 @@ func TestPSAM(t *testing.T) {
 func TestPSAMOptions(t *testing.T) {
 	init := unhex("00001000 0012 000000 01 00 9B2E4471")
 	s := testSAM()
-	s.Levels = 2
+	s.Levels = []int{2}
 	_, a := issue(t, s, Options{LateSequence: true}, PSAMName)
 	_, b := issue(t, s, Options{RegionFirst: true}, PSAMName)
 	one := a.ok("80700000", "24", samData(init, 500, cardNo.Factor(), region), "08")
