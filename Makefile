@@ -1,0 +1,51 @@
+# The two commands are `make run` and `make test`; see README.md.
+
+GO      ?= go
+STATE   ?= .state
+READER  ?= sim
+LISTEN  ?= 127.0.0.1:8095
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -ldflags "-X main.version=$(VERSION)"
+
+.PHONY: build run clean-state test check bench fuzz
+
+# With PC/SC, for this machine.
+build:
+	@packaging/install-deps build
+	$(GO) build $(LDFLAGS) -o bin/ ./cmd/...
+
+# The whole system on one desk. READER=sim needs nothing but Go.
+run:
+ifeq ($(READER),sim)
+	CGO_ENABLED=0 $(GO) build $(LDFLAGS) -o bin/ ./cmd/...
+	bin/kioskd --sim --state $(STATE) --listen $(LISTEN)
+else
+	@packaging/install-deps pcsc
+	$(GO) build $(LDFLAGS) -o bin/ ./cmd/...
+	bin/kioskd --sim --reader $(READER) --state $(STATE) --listen $(LISTEN)
+endif
+
+clean-state:
+	rm -rf $(STATE)
+
+# Everything, race detector on: unit tests, fuzz corpora, a real private
+# pcscd with the virtual reader, a real browser, the whole tour.
+test: check
+	DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 $(GO) test -race -timeout 9m ./...
+
+check:
+	@packaging/install-deps test
+	@test -z "$$(gofmt -l .)" || { echo "not gofmt-ed:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) build ./...
+	CGO_ENABLED=0 GOOS=windows $(GO) build ./...
+
+# Figures, each beside what it is compared to.
+bench:
+	$(GO) run ./internal/bench
+
+# A minute of each fuzz target; FUZZTIME=10m for longer.
+FUZZTIME ?= 1m
+fuzz:
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "# $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done

@@ -1,0 +1,50 @@
+//go:build linux && cgo
+
+package desk
+
+import (
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/dianka/dianka/reader/vpcd/private"
+)
+
+// pcscDir is where the pcscd of this test binary lives.
+var pcscDir string
+
+func TestMain(m *testing.M) {
+	private.Inside()
+	dir, err := os.MkdirTemp("", "desk")
+	if err != nil {
+		panic(err)
+	}
+	pcscDir = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// TestTourPCSC is the tour behind a real pcscd with the virtual reader.
+func TestTourPCSC(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		o    Options
+	}{
+		{"T=1", Options{PCSC: true}},
+		{"T=0", Options{PCSC: true, T0: true}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			c.o.PCSCDir = pcscDir
+			probe, err := private.Start(t.Context(), pcscDir)
+			if errors.Is(err, private.ErrMissing) && os.Getenv("DIANKA_REQUIRE_PCSCD") != "1" {
+				t.Skip(err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			probe.Stop()
+			tour(t, c.o)
+		})
+	}
+}

@@ -1,0 +1,110 @@
+// Package floors holds the architecture: which package may import which.
+// It contains nothing but its test.
+package floors
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/dianka/dianka/"
+
+// floor gives the floor of a package by the first element of its path; a
+// longer entry wins over a shorter one.
+var floor = map[string]int{
+	"apdu": 0, "suite": 0, "money": 0, "journal": 0, "wire": 0, "firmware-profiles": 0, "internal/canon": 0,
+	"purse": 1, "reader": 1, "store": 1, "simcard": 1,
+	"terminal": 2,
+	"kiosk":    3, "uplink": 3, "utility": 3,
+	"cmd": 4, "internal/config": 0, "internal/station": 4, "internal/desk": 4, "internal/bench": 4, "internal/floors": 4,
+}
+
+// forbidden lists what the floors alone would allow. A pattern ending in /…
+// covers everything below.
+var forbidden = []struct{ from, to, why string }{
+	{"purse", "reader", "purse talks to a card through an interface of its own"},
+	{"reader", "simcard", "the virtual reader serves anything that answers APDUs"},
+	{"reader", "purse", "a reader does not know what a purse is"},
+	{"store", "reader", "the file knows no reader"},
+	{"store", "purse", "the file knows no card protocol"},
+	{"purse", "store", "the protocol knows no disk"},
+	{"purse", "simcard", "the terminal side must not know the simulator"},
+	{"terminal", "simcard", "the simulator is for tests and the desk"},
+	{"kiosk", "utility", "terminal and utility share floor 0 only"},
+	{"kiosk", "simcard", "the screens do not know the simulator"},
+	{"uplink", "utility", "terminal and utility share floor 0 only"},
+	{"utility", "uplink", "terminal and utility share floor 0 only"},
+	{"utility", "terminal", "terminal and utility share floor 0 only"},
+	{"utility", "kiosk", "terminal and utility share floor 0 only"},
+	{"utility", "purse", "terminal and utility share floor 0 only"},
+	{"utility", "store", "terminal and utility share floor 0 only"},
+	{"utility", "reader", "terminal and utility share floor 0 only"},
+	{"utility", "simcard", "the simulator is for tests and the desk"},
+	{"utility/audit", "utility/ledger", "the auditor shares no posting code with what it checks"},
+}
+
+func floorOf(path string) (int, bool) {
+	best, n, ok := "", 0, false
+	for p, f := range floor {
+		if (path == p || strings.HasPrefix(path, p+"/")) && len(p) >= len(best) {
+			best, n, ok = p, f, true
+		}
+	}
+	return n, ok
+}
+
+func within(path, pattern string) bool {
+	return path == pattern || strings.HasPrefix(path, pattern+"/")
+}
+
+func TestImportsPointDown(t *testing.T) {
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports,Doc,Name,TestGoFiles,GoFiles", "../../...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	seen := 0
+	for {
+		var p struct {
+			ImportPath, Doc, Name string
+			Imports, GoFiles      []string
+		}
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		path := strings.TrimPrefix(p.ImportPath, module)
+		f, ok := floorOf(path)
+		if !ok {
+			t.Errorf("%s is on no floor: enter it in this test and in the design", path)
+			continue
+		}
+		seen++
+		if len(p.GoFiles) > 0 && p.Doc == "" {
+			t.Errorf("%s says nowhere what it is for", path)
+		}
+		for _, imp := range p.Imports {
+			to, inside := strings.CutPrefix(imp, module)
+			if !inside {
+				continue
+			}
+			if g, ok := floorOf(to); ok && g > f {
+				t.Errorf("%s (floor %d) imports %s (floor %d)", path, f, to, g)
+			}
+			for _, r := range forbidden {
+				if within(path, r.from) && within(to, r.to) {
+					t.Errorf("%s imports %s: %s", path, to, r.why)
+				}
+			}
+		}
+	}
+	if seen < 10 {
+		t.Fatalf("only %d packages were seen: the test looked at nothing", seen)
+	}
+}

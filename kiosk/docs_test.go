@@ -1,0 +1,123 @@
+package kiosk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write the answers in docs/api.md anew")
+
+// The examples of docs/api.md, run in their order, answer what the page says;
+// and every endpoint has one.
+func TestAPIExamples(t *testing.T) {
+	const path = "../docs/api.md"
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFake()
+	s := newServer(t, f, func(c *Config) { c.Desk, c.Staff = fakeDesk{f}, c.Staff[:1] })
+	b := open(t, s)
+	cards := map[string]string{ // which card lies in the reader for a call
+		"POST /api/v1/sales": "new", "POST /api/v1/redemptions": "wang", "POST /api/v1/topups": "wang",
+		"GET /api/v1/card": "wang", "POST /api/v1/transactions/310100001234-1-10/void": "wang",
+	}
+	covered := map[string]bool{}
+	block := regexp.MustCompile("(?s)```http\n(GET|POST) (\\S+)\n(.*?)```\n\n```(json|text) (\\d+)\n(.*?)```")
+	n := 0
+	out := block.ReplaceAllFunc(doc, func(m []byte) []byte {
+		n++
+		p := block.FindStringSubmatch(string(m))
+		method, target, rest, kind, status, want := p[1], p[2], p[3], p[4], p[5], p[6]
+		covered[method+" "+strings.Split(target, "?")[0]] = true
+		if id := cards[method+" "+target]; id != "" {
+			if err := (fakeDesk{f}).Swap(id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		head, body, _ := strings.Cut(rest, "\n\n")
+		if strings.HasPrefix(rest, "\n") {
+			head, body = "", rest
+		}
+		var header []string
+		for _, l := range strings.Split(strings.TrimSpace(head), "\n") {
+			if k, v, ok := strings.Cut(l, ": "); ok {
+				header = append(header, k, v)
+			}
+		}
+		if kind == "text" {
+			eventsExample(t, s, b, target, want)
+			return m
+		}
+		w := b.raw(method, target, strings.TrimSpace(body), header...)
+		var got bytes.Buffer
+		if err := json.Indent(&got, bytes.TrimSpace(w.Body.Bytes()), "", "  "); err != nil {
+			t.Fatalf("%s %s: %v", method, target, err)
+		}
+		got.WriteByte('\n')
+		if *update {
+			return []byte(strings.TrimSuffix(string(m), want+"```") + got.String() + "```")
+		}
+		if http.StatusText(w.Code) == "" || status != strings.TrimSpace(strings.Fields(w.Result().Status)[0]) || got.String() != want {
+			t.Errorf("%s %s answers %d\n%s\nthe page says %s\n%s", method, target, w.Code, got.String(), status, want)
+		}
+		return m
+	})
+	if *update {
+		if err := os.WriteFile(path, out, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	routes := regexp.MustCompile(`mux\.HandleFunc\("((?:GET|POST) /(?:api|sim)[^"]*)"`)
+	for _, file := range []string{"api.go", "sim.go"} {
+		src, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range routes.FindAllStringSubmatch(string(src), -1) {
+			pattern := regexp.MustCompile("^" + regexp.MustCompile(`\{\w+\}`).ReplaceAllString(r[1], `[^/]+`) + "$")
+			found := false
+			for c := range covered {
+				found = found || pattern.MatchString(c)
+			}
+			if !found {
+				t.Errorf("docs/api.md has no example of %s", r[1])
+			}
+		}
+	}
+	if n < 30 {
+		t.Errorf("only %d examples found", n)
+	}
+}
+
+func eventsExample(t *testing.T, s *Server, b *browser, target, want string) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	w := &first{ResponseRecorder: httptest.NewRecorder(), cancel: cancel}
+	r := httptest.NewRequest("GET", target, nil).WithContext(ctx)
+	r.Host = "localhost"
+	for k, v := range b.cookies {
+		r.AddCookie(&http.Cookie{Name: k, Value: v})
+	}
+	s.ServeHTTP(w, r)
+	event, _, _ := strings.Cut(want, "data:")
+	if got := w.Body.String(); !strings.HasPrefix(got, event+`data: {"now":`) || w.Header().Get("Content-Type") != "text/event-stream" {
+		t.Errorf("events answer %.80s", got)
+	}
+}
+
+// first ends a stream after what is flushed first.
+type first struct {
+	*httptest.ResponseRecorder
+	cancel context.CancelFunc
+}
+
+func (f *first) Flush() { f.cancel() }

@@ -1,0 +1,321 @@
+package kiosk
+
+import (
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/terminal"
+)
+
+// Staff is a person who may work this terminal, from its configuration.
+type Staff struct {
+	ID      money.StaffID
+	Name    string
+	PINHash string   // of HashPIN
+	Rights  []string // of the Right constants
+}
+
+// Rights that a person may hold.
+const (
+	RightTopUp  = "topup" // with giving cash back
+	RightRedeem = "redeem"
+	RightSell   = "sell"
+	RightVoid   = "void"
+	RightShift  = "shift"
+)
+
+// Rights lists every right.
+var Rights = []string{RightTopUp, RightRedeem, RightSell, RightVoid, RightShift}
+
+// Errors of the staff list.
+var (
+	ErrPIN     = errors.New("kiosk: a staff PIN is 4 to 12 digits")
+	ErrPINHash = errors.New("kiosk: not a PIN hash")
+	ErrStaff   = errors.New("kiosk: staff list")
+)
+
+// Argon2id parameters: 19 MiB, 2 passes, 1 lane, the least that OWASP's
+// password storage guide recommends; a PIN's real defence is the wait after
+// wrong ones.
+const (
+	argonMemory = 19 * 1024 // KiB
+	argonPasses = 2
+	argonPrefix = "$argon2id$v=19$m=19456,t=2,p=1$"
+)
+
+// HashPIN makes the hash of a PIN for the configuration. It fails with
+// ErrPIN.
+func HashPIN(pin string) (string, error) {
+	if len(pin) < 4 || len(pin) > 12 || strings.Trim(pin, "0123456789") != "" {
+		return "", ErrPIN
+	}
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	return hashPIN(pin, salt), nil
+}
+
+func hashPIN(pin string, salt []byte) string {
+	key := argon2.IDKey([]byte(pin), salt, argonPasses, argonMemory, 1, 32)
+	return argonPrefix + base64.RawStdEncoding.EncodeToString(salt) + "$" + base64.RawStdEncoding.EncodeToString(key)
+}
+
+func pinSalt(hash string) ([]byte, error) {
+	rest, ok := strings.CutPrefix(hash, argonPrefix)
+	salt, key, ok2 := strings.Cut(rest, "$")
+	if !ok || !ok2 || len(key) != 43 {
+		return nil, ErrPINHash
+	}
+	b, err := base64.RawStdEncoding.DecodeString(salt)
+	if err != nil || len(b) != 16 {
+		return nil, ErrPINHash
+	}
+	return b, nil
+}
+
+// CheckPINHash fails with ErrPINHash for a text that HashPIN does not make.
+func CheckPINHash(hash string) error {
+	_, err := pinSalt(hash)
+	return err
+}
+
+// Waits after wrong PINs: free tries, then a wait that doubles. A person is
+// never locked out for good, since the shop must be able to open; a thief has
+// some 100 tries a day.
+const (
+	freeTries = 3
+	firstWait = 30 * time.Second
+	longWait  = 15 * time.Minute
+)
+
+// Sessions kept at a time; the longest unused goes first.
+const (
+	maxClerks = 8
+	maxKiosks = 32
+)
+
+const (
+	clerkCookie = "dianka_clerk"
+	kioskCookie = "dianka_kiosk"
+)
+
+// session is a screen that may act. A kiosk's has no staff.
+type session struct {
+	staff  *Staff
+	used   time.Time
+	calls  int // money calls in flight; a session never locks under one
+	locked bool
+}
+
+func (s *session) lock(now time.Time) {
+	if s.staff != nil && s.calls == 0 && now.Sub(s.used) >= IdleLock {
+		s.locked = true
+	}
+}
+
+type tries struct {
+	wrong int
+	until time.Time
+}
+
+// door lets people in: PINs, waits, sessions. Sessions live in memory only;
+// after a restart everybody logs in again.
+type door struct {
+	staff []Staff
+	dummy string // hashed for numbers that nobody has, so that both take the same time
+
+	hashing sync.Mutex // one hash at a time: it takes 19 MiB
+
+	mu     sync.Mutex
+	clerks map[string]*session
+	kiosks map[string]*session
+	tries  map[money.StaffID]*tries
+	other  tries // for all numbers that nobody has
+}
+
+func newDoor(staff []Staff) (*door, error) {
+	for i, p := range staff {
+		if p.ID == 0 || p.Name == "" {
+			return nil, fmt.Errorf("%w: entry %d has no number or no name", ErrStaff, i+1)
+		}
+		if slices.ContainsFunc(staff[:i], func(q Staff) bool { return q.ID == p.ID }) {
+			return nil, fmt.Errorf("%w: number %s comes twice", ErrStaff, p.ID)
+		}
+		for _, r := range p.Rights {
+			if !slices.Contains(Rights, r) {
+				return nil, fmt.Errorf("%w: %s: no right %q", ErrStaff, p.ID, r)
+			}
+		}
+		if err := CheckPINHash(p.PINHash); err != nil {
+			return nil, fmt.Errorf("%w: %s: %w", ErrStaff, p.ID, err)
+		}
+	}
+	return &door{
+		staff: staff, dummy: argonPrefix + strings.Repeat("A", 22) + "$" + strings.Repeat("A", 43),
+		clerks: make(map[string]*session), kiosks: make(map[string]*session),
+		tries: make(map[money.StaffID]*tries),
+	}, nil
+}
+
+// check tells whose number and PIN these are. It fails with CodeLoginFailed
+// or CodeLoginWait.
+func (d *door) check(id money.StaffID, pin string) (*Staff, error) {
+	i := slices.IndexFunc(d.staff, func(p Staff) bool { return p.ID == id })
+	hash := d.dummy
+	if i >= 0 {
+		hash = d.staff[i].PINHash
+	}
+	d.hashing.Lock()
+	defer d.hashing.Unlock()
+
+	d.mu.Lock()
+	t := &d.other
+	if i >= 0 {
+		if d.tries[id] == nil {
+			d.tries[id] = new(tries)
+		}
+		t = d.tries[id]
+	}
+	wait := time.Until(t.until)
+	d.mu.Unlock()
+	if wait > 0 {
+		return nil, &terminal.Refusal{Code: CodeLoginWait, Left: int((wait + time.Second - 1) / time.Second)}
+	}
+
+	salt, err := pinSalt(hash)
+	right := err == nil && len(pin) <= 12 && subtle.ConstantTimeCompare([]byte(hashPIN(pin, salt)), []byte(hash)) == 1
+
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if i < 0 || !right {
+		t.wrong++
+		if n := t.wrong - freeTries; n >= 0 {
+			t.until = time.Now().Add(min(longWait, firstWait<<min(n, 10)))
+		}
+		return nil, refusal(CodeLoginFailed)
+	}
+	*t = tries{}
+	return &d.staff[i], nil
+}
+
+// open makes a session and gives the value of its cookie.
+func (d *door) open(p *Staff) string {
+	id := rand.Text() // 26 letters and digits, at least 128 bit
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	m, most := d.kiosks, maxKiosks
+	if p != nil {
+		m, most = d.clerks, maxClerks
+	}
+	for len(m) >= most {
+		oldest := ""
+		for k, s := range m {
+			if oldest == "" || s.used.Before(m[oldest].used) {
+				oldest = k
+			}
+		}
+		delete(m, oldest)
+	}
+	m[id] = &session{staff: p, used: time.Now()}
+	return id
+}
+
+func (d *door) close(id string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.clerks, id)
+}
+
+// caller is who calls.
+type caller struct {
+	staff  *Staff // nil for a kiosk and for nobody
+	kiosk  bool
+	locked bool
+	left   time.Duration // until the clerk's session locks
+	s      *session
+}
+
+func (c caller) who() terminal.Who {
+	if c.staff != nil {
+		return journal.Actor{Kind: journal.ActorClerk, ID: c.staff.ID}
+	}
+	return journal.Actor{Kind: journal.ActorCustomer}
+}
+
+func (c caller) clerk() bool { return c.staff != nil && !c.locked }
+
+// screenOf tells which page calls: a browser that shows both pages sends
+// both cookies, and what the customer does must not be booked on the clerk.
+func screenOf(r *http.Request) string {
+	if v := r.Header.Get("Dianka-Screen"); v != "" {
+		return v
+	}
+	return r.URL.Query().Get("screen") // event streams can't set headers
+}
+
+// caller finds the session of a request. act says that a person did
+// something, which keeps a clerk's session open.
+func (d *door) caller(r *http.Request, act bool) caller {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	if c, err := r.Cookie(clerkCookie); err == nil && screenOf(r) != "kiosk" {
+		if s := d.clerks[c.Value]; s != nil {
+			s.lock(now)
+			if act && !s.locked {
+				s.used = now
+			}
+			return caller{staff: s.staff, locked: s.locked, left: IdleLock - now.Sub(s.used), s: s}
+		}
+	}
+	if c, err := r.Cookie(kioskCookie); err == nil && screenOf(r) != "clerk" {
+		if s := d.kiosks[c.Value]; s != nil {
+			s.used = now
+			return caller{kiosk: true, s: s}
+		}
+	}
+	return caller{}
+}
+
+// hold keeps a session from locking until the returned function is called.
+func (d *door) hold(s *session) func() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s.calls++
+	return func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		s.calls--
+		s.used = time.Now()
+	}
+}
+
+// seconds lists who may be the second person of a void begun by p.
+func (d *door) seconds(p *Staff) []*Staff {
+	var l []*Staff
+	for i := range d.staff {
+		if q := &d.staff[i]; q.ID != p.ID && slices.Contains(q.Rights, RightVoid) {
+			l = append(l, q)
+		}
+	}
+	return l
+}
+
+func cookie(name, value string) *http.Cookie {
+	c := &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode}
+	if value == "" {
+		c.MaxAge = -1
+	}
+	return c
+}

@@ -1,0 +1,85 @@
+package kiosk
+
+import (
+	"bytes"
+	"embed"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+)
+
+//go:embed pages/*.html static/*
+var files embed.FS
+
+// page is what a template sees.
+type page struct {
+	Lang      string
+	Screen    string // "home", "clerk", "kiosk", "desk"
+	Shop      string
+	Staff     []Staff
+	Simulated bool
+	Messages  template.JS // every text in every language, as JSON
+	t         func(string) string
+}
+
+// T gives a text in the page's language.
+func (p page) T(key string) string { return p.t(key) }
+
+func (s *Server) pages(mux *http.ServeMux) error {
+	t, err := template.ParseFS(files, "pages/*.html")
+	if err != nil {
+		return fmt.Errorf("kiosk: pages: %w", err)
+	}
+	texts := make(map[string]map[string]string)
+	for _, lang := range Languages {
+		texts[lang] = s.words.text[lang]
+	}
+	all, err := json.Marshal(texts) // escapes <, > and &, so that it can stand in a script element
+	if err != nil {
+		return fmt.Errorf("kiosk: messages: %w", err)
+	}
+	show := func(screen string) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			lang := language(r.URL.Query().Get("lang"))
+			if screen == "kiosk" {
+				s.kioskSession(w, r)
+			}
+			var b bytes.Buffer
+			err := t.ExecuteTemplate(&b, screen+".html", page{
+				Lang: lang, Screen: screen, Shop: s.cfg.Shop, Staff: s.cfg.Staff, Simulated: s.cfg.Desk != nil,
+				Messages: template.JS(all), t: func(key string) string { return s.words.in(lang, key) },
+			})
+			if err != nil {
+				s.refuse(w, r, err, CodeInternal)
+				return
+			}
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.Write(b.Bytes())
+		}
+	}
+	mux.HandleFunc("GET /{$}", show("home"))
+	mux.HandleFunc("GET /clerk", show("clerk"))
+	mux.HandleFunc("GET /kiosk", show("kiosk"))
+	if s.cfg.Desk != nil {
+		mux.HandleFunc("GET /desk", show("desk"))
+	}
+	static, err := fs.Sub(files, "static")
+	if err != nil {
+		return fmt.Errorf("kiosk: pages: %w", err)
+	}
+	mux.Handle("GET /static/", http.StripPrefix("/static/", http.FileServerFS(static)))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, refusal(CodeNoPage), "") })
+	return nil
+}
+
+// kioskSession gives the customer's page a session of its own; it may redeem
+// and nothing else.
+func (s *Server) kioskSession(w http.ResponseWriter, r *http.Request) {
+	q := r.Clone(r.Context())
+	q.Header.Set("Dianka-Screen", "kiosk")
+	if s.door.caller(q, true).s == nil {
+		http.SetCookie(w, cookie(kioskCookie, s.door.open(nil)))
+	}
+}

@@ -1,0 +1,3 @@
+import { onLanguage } from "./common.js";
+
+onLanguage(() => {});

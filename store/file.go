@@ -1,0 +1,399 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterr "go.etcd.io/bbolt/errors"
+
+	"github.com/dianka/dianka/internal/canon"
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/wire"
+)
+
+// schema is the version of the file's layout. A file of another version is
+// refused.
+const schema = "dianka store 1"
+
+const (
+	defaultTimeout = time.Second
+	defaultReserve = 64 << 20 // bytes
+	tailChecked    = 64       // entries whose chain Open verifies
+)
+
+func (o Options) clock() time.Time {
+	if o.Clock == nil {
+		return time.Now()
+	}
+	return o.Clock()
+}
+
+// bolt gives the options of bbolt, by what was measured in storage-sync.md
+// section 1.5. A large first mapping keeps a growing file from waiting for
+// readers; it costs address space only, except on Windows, where it would
+// make the file that large.
+func (o Options) bolt() *bbolt.Options {
+	b := &bbolt.Options{
+		Timeout:         o.Timeout,
+		FreelistType:    bbolt.FreelistMapType,
+		InitialMmapSize: o.InitialMmap,
+		NoStatistics:    true,
+		OpenFile: func(name string, flag int, perm os.FileMode) (*os.File, error) {
+			f, err := os.OpenFile(name, flag&^os.O_CREATE, perm)
+			if err != nil {
+				return nil, err
+			}
+			if i, err := f.Stat(); err != nil || i.Size() < 2*4096 {
+				// bbolt would make a new database of an empty file.
+				f.Close()
+				return nil, fmt.Errorf("%w: the file is too short", ErrCorrupt)
+			}
+			return f, nil
+		},
+	}
+	if b.Timeout == 0 {
+		b.Timeout = defaultTimeout
+	}
+	if b.InitialMmapSize == 0 && runtime.GOOS != "windows" {
+		b.InitialMmapSize = 64 << 20
+		if strconv.IntSize == 64 {
+			b.InitialMmapSize = 1 << 30
+		}
+	}
+	return b
+}
+
+// Fields walks the row of the identity.
+func (id *Identity) Fields(c *canon.Codec) {
+	canon.Fixed(c, id.Terminal[:])
+	canon.U32(c, &id.Shop)
+	canon.U32(c, &id.Epoch)
+	canon.U32(c, &id.PrevEpoch)
+	canon.U64(c, &id.PrevSeq)
+	canon.Fixed(c, id.PrevHash[:])
+}
+
+// Create makes the file of a newly enrolled terminal: beside its place, then
+// synced, then moved there, since a power cut while bbolt makes a file can
+// leave one that opens and is damaged (storage-sync.md section 1.4). It fails
+// with ErrExists when there is a file already.
+func Create(path string, id Identity, o Options) (err error) {
+	if id.Terminal.IsZero() || id.Epoch == 0 {
+		return fmt.Errorf("%w: no terminal or no epoch", ErrIdentity)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%s: %w", path, ErrExists)
+	}
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	tmp := f.Name()
+	defer os.Remove(tmp)
+	if err := f.Close(); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(tmp, 0o600, &bbolt.Options{Timeout: defaultTimeout, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range append(projectionBuckets(), keptBuckets...) {
+			if _, err := tx.CreateBucket(b); err != nil {
+				return err
+			}
+		}
+		if err := putRow(tx, bucketMeta, keySchema, []byte(schema)); err != nil {
+			return err
+		}
+		if err := putRow(tx, bucketMeta, keyIdentity, canon.Marshal(&id)); err != nil {
+			return err
+		}
+		return putRow(tx, bucketMeta, keyTotals, canon.Marshal(&totals{}))
+	})
+	if err = errors.Join(err, db.Close(), syncFile(tmp)); err != nil {
+		return err
+	}
+	// A link, unlike a rename, never replaces a file that came up meanwhile.
+	if err := os.Link(tmp, path); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("%s: %w", path, ErrExists)
+		}
+		return err
+	}
+	if err := os.Remove(tmp); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+func syncDir(path string) error {
+	if runtime.GOOS == "windows" {
+		return nil // has no such call; NTFS journals names by itself
+	}
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// guard turns a panic of bbolt over damaged pages, and a fault in the mapped
+// file (a cut file, a dying disk), into ErrCorrupt.
+//
+//	defer guard(&err)()
+func guard(err *error) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		if p := recover(); p != nil {
+			*err = fmt.Errorf("%w: %v", ErrCorrupt, p)
+		}
+		debug.SetPanicOnFault(old)
+	}
+}
+
+// Open opens an existing file and never makes one. It verifies the identity,
+// the end of the chain and that the projections end where the journal does;
+// Check verifies all of it. It fails with fs.ErrNotExist, ErrInUse, ErrSchema
+// or ErrCorrupt; after ErrCorrupt the process should end, since the damaged
+// file may still be mapped.
+func Open(path string, o Options) (*Store, error) {
+	s := &Store{
+		path: path, opts: o, up: time.Now(),
+		queue: make(chan *request, maxGroup), quit: make(chan struct{}), gone: make(chan struct{}),
+		cache:  map[wire.SectionKind]wire.Section{},
+		commit: (*bbolt.Tx).Commit, free: freeSpace,
+	}
+	if s.opts.Reserve == 0 {
+		s.opts.Reserve = defaultReserve
+	}
+	rand.Read(s.boot[:])
+	if err := s.open(); err != nil {
+		if s.db != nil {
+			s.db.Close()
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	go s.write()
+	return s, nil
+}
+
+func (s *Store) open() (err error) {
+	defer guard(&err)()
+	db, err := bbolt.Open(s.path, 0o600, s.opts.bolt())
+	switch {
+	case errors.Is(err, bolterr.ErrTimeout):
+		return ErrInUse
+	case errors.Is(err, bolterr.ErrInvalid), errors.Is(err, bolterr.ErrChecksum), errors.Is(err, bolterr.ErrVersionMismatch):
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case err != nil:
+		return err
+	}
+	s.db = db
+	var m *memory
+	unfinished := false
+	if err := db.View(func(tx *bbolt.Tx) (err error) {
+		if err := checkSchema(tx, s.opts.Rebuild); err != nil {
+			return err
+		}
+		unfinished = s.opts.Rebuild || tx.Bucket(bucketMeta).Get(keyRebuild) != nil
+		m, err = load(tx, unfinished)
+		return err
+	}); err != nil {
+		return err
+	}
+	s.now.Store(m)
+	if unfinished {
+		if err := s.rebuild(context.Background()); err != nil {
+			return err
+		}
+		m = s.now.Load()
+	}
+	last := m.last()
+	if th := m.totals.Through; th != last || !last.IsZero() && m.totals.Hash != m.chain(last.Epoch).hash {
+		return fmt.Errorf("%w: the projections end at %d-%d, the journal at %d-%d", ErrCorrupt, th.Epoch, th.Seq, last.Epoch, last.Seq)
+	}
+	return nil
+}
+
+func checkSchema(tx *bbolt.Tx, rebuild bool) error {
+	meta := tx.Bucket(bucketMeta)
+	if meta == nil {
+		return fmt.Errorf("%w: no store", ErrSchema)
+	}
+	v, err := getRow(tx, bucketMeta, keySchema)
+	if err != nil {
+		return err
+	}
+	if string(v) != schema {
+		return fmt.Errorf("%w: %q", ErrSchema, v)
+	}
+	need := append([][]byte{}, keptBuckets...)
+	if !rebuild {
+		need = append(need, projectionBuckets()...)
+	}
+	for _, b := range need {
+		if tx.Bucket(b) == nil {
+			return fmt.Errorf("%w: no bucket %s", ErrCorrupt, b)
+		}
+	}
+	return nil
+}
+
+// last is the last entry of the journal, of whatever epoch; zero when there
+// is none.
+func (m *memory) last() journal.Ref {
+	for i := len(m.chains) - 1; i >= 0; i-- {
+		if c := m.chains[i]; c.seq > 0 {
+			return journal.Ref{Epoch: c.epoch, Seq: c.seq}
+		}
+	}
+	return journal.Ref{}
+}
+
+// load reads what is kept in memory and verifies the end of every chain.
+func load(tx *bbolt.Tx, unfinished bool) (*memory, error) {
+	m := &memory{}
+	b, err := getRow(tx, bucketMeta, keyIdentity)
+	if err != nil {
+		return nil, err
+	}
+	if err := canon.Unmarshal(b, &m.id); err != nil {
+		return nil, fmt.Errorf("%w: identity: %w", ErrCorrupt, err)
+	}
+	if m.totals, err = loadTotals(tx); err != nil && !unfinished {
+		return nil, err
+	}
+	m.chains = []chain{{epoch: m.id.Epoch, hash: journal.Genesis(m.id.Terminal, m.id.Epoch)}}
+	c := tx.Bucket(bucketJournal).Cursor()
+	for k, v := c.Last(); k != nil; {
+		r, err := getRef(k)
+		if err != nil {
+			return nil, err
+		}
+		h, _, err := stored(v, r)
+		if err != nil {
+			return nil, err
+		}
+		if r.Epoch > m.id.Epoch || r.Seq == 0 {
+			return nil, fmt.Errorf("%w: entry %d-%d is of no epoch of this terminal", ErrCorrupt, r.Epoch, r.Seq)
+		}
+		if r.Epoch == m.id.Epoch {
+			m.chains[len(m.chains)-1] = chain{epoch: r.Epoch, seq: r.Seq, hash: h}
+		} else {
+			m.chains = append([]chain{{epoch: r.Epoch, seq: r.Seq, hash: h}}, m.chains...)
+		}
+		for i := uint64(0); i < tailChecked && i < r.Seq; i++ {
+			if _, err := readEntry(tx, m.id.Terminal, journal.Ref{Epoch: r.Epoch, Seq: r.Seq - i}); err != nil {
+				return nil, damaged(err)
+			}
+		}
+		c.Seek(refKey(journal.Ref{Epoch: r.Epoch}))
+		k, v = c.Prev()
+	}
+	for i := range m.chains {
+		if m.chains[i].acked, err = loadAcked(tx, m.chains[i]); err != nil {
+			return nil, err
+		}
+	}
+	m.oldest, err = oldest(tx, m)
+	return m, err
+}
+
+func ackKey(epoch uint32, through uint64) []byte {
+	return refKey(journal.Ref{Epoch: epoch, Seq: through})
+}
+
+func loadAcked(tx *bbolt.Tx, ch chain) (uint64, error) {
+	c := tx.Bucket(bucketAcks).Cursor()
+	k, v := c.Seek(ackKey(ch.epoch+1, 0))
+	if k == nil {
+		k, v = c.Last()
+	} else {
+		k, v = c.Prev()
+	}
+	if k == nil || !bytes.HasPrefix(k, ackKey(ch.epoch, 0)[:4]) {
+		return 0, nil
+	}
+	if _, err := openRow(bucketAcks, k, v); err != nil {
+		return 0, err
+	}
+	through := binary.BigEndian.Uint64(k[4:])
+	if through > ch.seq {
+		return 0, fmt.Errorf("%w: acknowledged through %d-%d, which is not here", ErrCorrupt, ch.epoch, through)
+	}
+	return through, nil
+}
+
+// oldest is the Wall of the oldest entry that is not acknowledged, 0 when
+// there is none.
+func oldest(tx *bbolt.Tx, m *memory) (int64, error) {
+	for _, c := range m.chains {
+		if c.acked < c.seq {
+			e, err := readEntry(tx, m.id.Terminal, journal.Ref{Epoch: c.epoch, Seq: c.acked + 1})
+			return e.Wall, damaged(err)
+		}
+	}
+	return 0, nil
+}
+
+// Close waits for the writer to finish what it began and lets go of the file.
+func (s *Store) Close() error {
+	s.once.Do(func() {
+		close(s.quit)
+		<-s.gone
+		s.closing = s.db.Close()
+	})
+	return s.closing
+}
+
+// Backup writes a copy of the file as it is now to w and gives its length. It
+// copies within the file's own directory first, so that a slow medium never
+// holds the writer up.
+func (s *Store) Backup(w io.Writer) (n int64, err error) {
+	dir := filepath.Dir(s.path)
+	f, err := os.CreateTemp(dir, filepath.Base(s.path)+".backup-*")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := s.view(func(tx *bbolt.Tx) error {
+		if free, err := s.free(dir); err == nil && free < uint64(tx.Size()+s.opts.Reserve) {
+			return fmt.Errorf("%w: %d bytes free, a copy takes %d", ErrFull, free, tx.Size())
+		}
+		_, err := tx.WriteTo(f)
+		return err
+	}); err != nil {
+		return 0, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	return io.Copy(w, f)
+}

@@ -1,0 +1,316 @@
+package terminal
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dianka/dianka/apdu"
+	profiles "github.com/dianka/dianka/firmware-profiles"
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/reader/virtual"
+	"github.com/dianka/dianka/simcard"
+	"github.com/dianka/dianka/store"
+	"github.com/dianka/dianka/suite"
+	"github.com/dianka/dianka/wire"
+)
+
+var (
+	testTerminal = money.TerminalID{0x31, 0x01, 0x00, 0x00, 0x12, 0x34}
+	testPSAM     = money.SAMID{0, 0, 0, 0, 0, 0, 0, 0, 0, 1}
+	clerk        = journal.Actor{Kind: journal.ActorClerk, ID: 7}
+	customer     = journal.Actor{Kind: journal.ActorCustomer}
+	account      = money.AccountNumber(3100200300)
+)
+
+// world is one terminal with simulated cards and a host that the test plays.
+type world struct {
+	*testing.T
+	ctx  context.Context
+	dir  string
+	term *Terminal
+	st   *store.Store
+	host *testHost
+	slot *virtual.Slot
+	sam  *virtual.Slot
+	now  time.Time
+	samc *simcard.Card
+	stop context.CancelFunc
+}
+
+func mustCard(t testing.TB, n string) money.CardNumber {
+	c, err := money.ParseCardNumber(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// newCard personalises a test card with a balance of zero.
+func newCard(t testing.TB, n money.CardNumber) *simcard.Card {
+	t.Helper()
+	c := simcard.New(simcard.Options{})
+	err := simcard.Personalise(c, simcard.CardRecipe{
+		Number: n, Issuer: suite.TestIssuer, AppType: 2, AppVersion: 1,
+		From: [4]byte{0x20, 0x20, 0x01, 0x01}, To: [4]byte{0x20, 0x49, 0x12, 0x31},
+		Keys: suite.TestMasters(), Levels: 1, KeyIndex: 1, KeyVersion: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newSAM(t testing.TB) *simcard.Card {
+	t.Helper()
+	c := simcard.New(simcard.Options{})
+	err := simcard.Personalise(c, simcard.SAMRecipe{
+		ID: testPSAM, Terminal: testTerminal, Issuer: suite.TestIssuer,
+		From: [4]byte{0x20, 0x20, 0x01, 0x01}, To: [4]byte{0x20, 0x49, 0x12, 0x31},
+		Purchase: true, Load: true, Keys: suite.TestMasters(), Levels: []int{1, 2}, KeyIndex: 1, KeyVersion: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	w := &world{T: t, dir: t.TempDir(), now: time.Date(2026, 3, 2, 9, 0, 0, 0, money.CST), slot: virtual.New("sim:card"), sam: virtual.New("sim:sam")}
+	w.ctx, w.stop = context.WithCancel(t.Context())
+	w.host = &testHost{w: w, online: true, answers: map[journal.Name]wire.LoadAnswer{}}
+	w.samc = newSAM(t)
+	w.sam.Insert(w.samc)
+	path := filepath.Join(w.dir, "terminal.db")
+	o := store.Options{Clock: w.clock}
+	if err := store.Create(path, store.Identity{Terminal: testTerminal, Shop: 10000001, Epoch: 1}, o); err != nil {
+		t.Fatal(err)
+	}
+	w.open()
+	w.section(wire.Section{Kind: wire.SectionLimits, Limits: wire.DefaultLimits()})
+	w.section(wire.Section{Kind: wire.SectionHotlist})
+	w.section(wire.Section{Kind: wire.SectionRanges, Ranges: []wire.Range{{From: mustCard(t, "5000"), To: mustCard(t, "5999")}}})
+	w.section(wire.Section{Kind: wire.SectionAccounts, Accounts: []wire.Bill{{Account: account, Owner: "张*三", Balance: -12345}}})
+	t.Cleanup(func() {
+		if _, err := w.st.Check(context.Background()); err != nil {
+			t.Errorf("the terminal's file does not check: %v", err)
+		}
+		w.st.Close()
+	})
+	return w
+}
+
+func (w *world) clock() time.Time { return w.now }
+
+func (w *world) open() {
+	w.Helper()
+	st, err := store.Open(filepath.Join(w.dir, "terminal.db"), store.Options{Clock: w.clock})
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.st = st
+	w.term, err = New(Config{
+		Store: st, Card: w.slot, PSAM: w.sam, LoadSAM: w.sam, Profiles: profiles.Builtin(), Host: w.host,
+		Software: "test", TestKeys: true, Clock: w.clock, Log: testLog(w.T),
+	})
+	if err != nil {
+		w.Fatal(err)
+	}
+	if err := w.term.Start(w.ctx); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// restart is a new start of the daemon on the same file.
+func (w *world) restart() {
+	w.Helper()
+	w.term.closeAll()
+	if err := w.st.Close(); err != nil {
+		w.Fatal(err)
+	}
+	w.open()
+}
+
+func testLog(t testing.TB) *slog.Logger {
+	if !testing.Verbose() {
+		return slog.New(slog.DiscardHandler)
+	}
+	return slog.New(slog.NewTextHandler(testWriter{t}, nil))
+}
+
+type testWriter struct{ testing.TB }
+
+func (w testWriter) Write(b []byte) (int, error) { w.Log(string(b)); return len(b), nil }
+
+var _ io.Writer = testWriter{}
+
+var (
+	sectionVersion uint64
+	sealKey        = ed25519.NewKeyFromSeed(make([]byte, 32))
+)
+
+func (w *world) section(s wire.Section) {
+	w.Helper()
+	sectionVersion++
+	s.Version, s.Issued = sectionVersion, w.now.UnixMilli()
+	if err := w.st.PutSection(wire.Seal("section", &s, sealKey), s); err != nil {
+		w.Fatal(err)
+	}
+}
+
+// shift opens a shift of the clerk.
+func (w *world) shift() {
+	w.Helper()
+	if _, err := w.term.OpenShift(w.ctx, clerk, 100_00); err != nil {
+		w.Fatal(err)
+	}
+}
+
+var tokens int
+
+func token() journal.Token {
+	tokens++
+	return journal.TokenOf(time.Unix(int64(tokens), 0).String())
+}
+
+func (w *world) topUp(card money.CardNumber, amount money.Fen) (Receipt, error) {
+	return w.term.TopUp(w.ctx, TopUpRequest{Token: token(), Who: clerk, Card: card, Amount: amount, Tendered: amount})
+}
+
+func (w *world) redeem(card money.CardNumber, amount money.Fen) (Receipt, error) {
+	return w.term.Redeem(w.ctx, RedeemRequest{Token: token(), Who: customer, Card: card, Account: account, Amount: amount})
+}
+
+// loaded inserts a card that holds an amount.
+func (w *world) loaded(n money.CardNumber, amount money.Fen) *simcard.Card {
+	w.Helper()
+	c := newCard(w, n)
+	w.slot.Insert(c)
+	for amount > 0 {
+		a := min(amount, 500_00)
+		rc, err := w.topUp(n, a)
+		if err != nil || rc.Result != journal.Done {
+			w.Fatalf("top up: %v %+v", err, rc.Transaction)
+		}
+		amount -= a
+	}
+	return c
+}
+
+// value reads the balance of a card by its own command, past the terminal.
+func value(t testing.TB, c virtual.Chip) money.Fen {
+	t.Helper()
+	if _, err := c.PowerOn(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.PowerOff()
+	for _, h := range [][]byte{
+		{0x00, 0xA4, 0x04, 0x00, 0x09, 0xA0, 0, 0, 0, 0x03, 0x86, 0x98, 0x07, 0x01},
+		{0x80, 0x5C, 0x00, 0x02, 0x04},
+	} {
+		b, err := c.Transmit(h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := apdu.ParseResponse(b)
+		if err != nil || !r.SW.OK() {
+			t.Fatalf("%X: %v %v", h, r.SW, err)
+		}
+		if len(r.Data) == 4 {
+			return money.FromPurse([4]byte(r.Data))
+		}
+	}
+	t.Fatal("no balance")
+	return 0
+}
+
+func wantRefusal(t testing.TB, err error, c Code) {
+	t.Helper()
+	if !errors.Is(err, &Refusal{Code: c}) {
+		t.Fatalf("got %v, want the refusal %s", err, c)
+	}
+}
+
+// testHost is a vault made of the suite alone: it verifies MAC1 and gives
+// MAC2, and forgets everything else.
+type testHost struct {
+	w       *world
+	mu      sync.Mutex
+	online  bool
+	fail    error // every question fails with it
+	refuse  wire.Code
+	answers map[journal.Name]wire.LoadAnswer
+	asked   int
+	flushed int
+}
+
+func (h *testHost) Online() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.online }
+
+func (h *testHost) Flush(context.Context) error { h.flushed++; return h.fail }
+
+func (h *testHost) AuthoriseLoad(_ context.Context, r wire.LoadRequest) (wire.LoadAnswer, error) {
+	h.asked++
+	if h.fail != nil {
+		return wire.LoadAnswer{}, h.fail
+	}
+	if h.refuse != "" {
+		return wire.LoadAnswer{Name: r.Name, Refused: h.refuse}, nil
+	}
+	if a, ok := h.answers[r.Name]; ok {
+		return a, nil
+	}
+	in := r.Intent
+	var s suite.DES3
+	key, _ := s.Diversify(suite.TestMasters().Load, in.Card.Factor())
+	ses, _ := s.SessionKey(key, suite.LoadSession(in.Random, in.Counter))
+	f1, _ := suite.LoadMAC1(in.Before, in.Amount, in.TxType, r.Name.Terminal)
+	if mac, _ := s.TransactionMAC(ses, f1); mac != in.MAC1 {
+		return wire.LoadAnswer{Name: r.Name, Refused: wire.CodeBadMAC}, nil
+	}
+	at := money.StampOf(h.w.now)
+	f2, _ := suite.LoadMAC2(in.Amount, in.TxType, r.Name.Terminal, at)
+	mac2, _ := s.TransactionMAC(ses, f2)
+	a := wire.LoadAnswer{Name: r.Name, Stamp: at, MAC2: mac2}
+	h.answers[r.Name] = a
+	return a, nil
+}
+
+func (h *testHost) AgreeVoid(_ context.Context, q wire.VoidQuestion) (wire.Agreement, error) {
+	return wire.Agreement{Name: q.Name, Refused: h.refuse}, h.fail
+}
+
+func (h *testHost) IssueAllowance(_ context.Context, r wire.AllowanceRequest) (wire.AllowanceAnswer, error) {
+	if h.fail != nil {
+		return wire.AllowanceAnswer{}, h.fail
+	}
+	var s suite.DES3
+	key, _ := suite.AllowanceKey(s, suite.TestMasters().Allowance, r.SAM)
+	st, mac, err := suite.DecodeLoadSAMState(r.State[8:])
+	if err != nil {
+		return wire.AllowanceAnswer{}, err
+	}
+	if want, _ := st.MAC(s, key, [8]byte(r.State)); want != mac {
+		return wire.AllowanceAnswer{Refused: wire.CodeBadMAC}, nil
+	}
+	a := suite.Allowance{Sequence: st.Sequence + 1, CeilingAmount: st.Total + 500_00, CeilingCount: st.Count + 5}
+	am, _ := a.MAC(s, key, r.Challenge, r.SAM)
+	return wire.AllowanceAnswer{SAM: r.SAM, Sequence: a.Sequence, CeilingAmount: a.CeilingAmount, CeilingCount: a.CeilingCount, MAC: am}, nil
+}
+
+func (h *testHost) Account(_ context.Context, a money.AccountNumber) (wire.AccountAnswer, error) {
+	if h.fail != nil {
+		return wire.AccountAnswer{}, h.fail
+	}
+	if a != account {
+		return wire.AccountAnswer{Refused: wire.CodeUnknownAccount}, nil
+	}
+	return wire.AccountAnswer{Bill: wire.Bill{Account: a, Owner: "张*三", Balance: -12345, AsOf: h.w.now.UnixMilli()}}, nil
+}

@@ -1,0 +1,167 @@
+package terminal
+
+import (
+	"context"
+	"time"
+
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/purse"
+	"github.com/dianka/dianka/wire"
+)
+
+func (t *Terminal) section(k wire.SectionKind) (wire.Section, bool) {
+	s, ok, err := t.cfg.Store.Section(k)
+	if err != nil {
+		t.log.Error("read a section", "kind", k, "err", err)
+		return wire.Section{}, false
+	}
+	return s, ok
+}
+
+// limits gives what the utility signed; ok is false when it never did, and
+// then nothing may be sold.
+func (t *Terminal) limits() (wire.Limits, time.Time, bool) {
+	s, ok := t.section(wire.SectionLimits)
+	if !ok {
+		return wire.Limits{}, time.Time{}, false
+	}
+	return s.Limits, time.UnixMilli(s.Issued), true
+}
+
+// older reports whether at lies more than limit seconds before now. A zero
+// time is older than anything; a time in the future is not old.
+func older(now, at time.Time, limit uint32) bool {
+	return at.IsZero() || now.Sub(at) > time.Duration(limit)*time.Second
+}
+
+// named reports whether a card is a named one: by the shop's signed range,
+// else by the lowest bit of the issuer's own data in the card.
+func (t *Terminal) named(info purse.PublicInfo) bool {
+	if r, ok := t.rangeOf(info.Number); ok {
+		return r.Named
+	}
+	return info.IssuerData[0]&1 == 1
+}
+
+func (t *Terminal) rangeOf(n money.CardNumber) (wire.Range, bool) {
+	s, _ := t.section(wire.SectionRanges)
+	for _, r := range s.Ranges {
+		if r.Has(n) {
+			return r, true
+		}
+	}
+	return wire.Range{}, false
+}
+
+// stock reports whether n is a card of this shop that was not activated.
+func (t *Terminal) stock(n money.CardNumber) bool {
+	if _, ok := t.rangeOf(n); !ok {
+		return false
+	}
+	_, sold, err := t.cfg.Store.Sold(n)
+	return err == nil && !sold
+}
+
+func (t *Terminal) purseMax(info purse.PublicInfo, l wire.Limits) money.Fen {
+	if t.named(info) {
+		return l.NamedMax
+	}
+	return l.UnnamedMax
+}
+
+// checkQueue refuses new value when too much waits to be sent. It holds on
+// line as well: when the link is up and yet nothing is taken, something is
+// wrong.
+func (t *Terminal) checkQueue(l wire.Limits) error {
+	u := t.cfg.Store.Unsent()
+	if u.Count >= uint64(l.UnsentStop) {
+		return refuse(CodeUnsentCount)
+	}
+	if u.Count > 0 && older(t.now(), time.UnixMilli(u.Oldest), l.UnsentAgeStop) {
+		return refuse(CodeUnsentAge)
+	}
+	return nil
+}
+
+// checkLoad refuses what the limits refuse before the card is touched.
+// Amounts per card and day, and loads in a row, bind off line only: on line
+// the utility decides.
+func (t *Terminal) checkLoad(s *session, amount, before money.Fen, online bool) error {
+	l, _, ok := t.limits()
+	switch {
+	case !ok:
+		return refuse(CodeNoLimits)
+	case amount <= 0 || amount > money.MaxPurse:
+		return refuse(CodeAmount)
+	case amount < l.TopUpMin:
+		return refuseLimit(CodeTopUpMin, l.TopUpMin)
+	case amount > l.TopUpMax:
+		return refuseLimit(CodeTopUpMax, l.TopUpMax)
+	}
+	info := s.app.Info()
+	if most := t.purseMax(info, l); before+amount > most {
+		return refuseLimit(CodePurseMax, most)
+	}
+	if online {
+		return nil
+	}
+	if err := t.checkQueue(l); err != nil {
+		return err
+	}
+	if amount > l.OfflineTopUpMax {
+		return refuseLimit(CodeOfflineMax, l.OfflineTopUpMax)
+	}
+	if t.cfg.Store.Unsent().Value+amount > l.UnsentMax {
+		return refuseLimit(CodeUnsentValue, l.UnsentMax)
+	}
+	txs, err := t.cfg.Store.ByCard(info.Number, 200)
+	if err != nil {
+		return err
+	}
+	var today money.Fen
+	inRow, counting := uint32(0), true
+	for _, tx := range txs {
+		if tx.Kind != journal.KindTopUp || tx.Result == journal.NotDone {
+			continue
+		}
+		if sameDay(time.UnixMilli(tx.Began), t.now()) {
+			today += tx.Amount
+		}
+		if counting = counting && tx.Load.Authority == journal.AuthoritySAM; counting {
+			inRow++
+		}
+	}
+	if today+amount > l.CardDayMax {
+		return refuseLimit(CodeCardDayMax, l.CardDayMax)
+	}
+	if inRow >= l.CardOfflineHard {
+		return refuse(CodeCardOffline)
+	}
+	return nil
+}
+
+// Account tells what is known of an account: from the utility when the link
+// is up, else from the signed cache, else nothing but the number.
+func (t *Terminal) Account(ctx context.Context, n money.AccountNumber) (AccountView, error) {
+	if t.cfg.Host.Online() {
+		ask, cancel := context.WithTimeout(ctx, t.cfg.HostWait/2)
+		a, err := t.cfg.Host.Account(ask, n)
+		cancel()
+		switch {
+		case err != nil:
+			t.log.Info("look an account up", "err", err)
+		case a.Refused == wire.CodeUnknownAccount:
+			return AccountView{}, refuse(CodeAccountUnknown)
+		case a.Refused == wire.OK:
+			return AccountView{Bill: a.Bill, Seen: journal.AccountOnline}, nil
+		}
+	}
+	s, _ := t.section(wire.SectionAccounts)
+	for _, b := range s.Accounts {
+		if b.Account == n {
+			return AccountView{Bill: b, Seen: journal.AccountCached}, nil
+		}
+	}
+	return AccountView{Bill: wire.Bill{Account: n}, Seen: journal.AccountTyped}, nil
+}

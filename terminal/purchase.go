@@ -1,0 +1,289 @@
+package terminal
+
+import (
+	"context"
+	"errors"
+
+	"github.com/dianka/dianka/apdu"
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/purse"
+	"github.com/dianka/dianka/store"
+	"github.com/dianka/dianka/wire"
+)
+
+// Redeem pays an account with value of the card in the reader, on line or
+// off line. It answers a Refusal when nothing was begun; otherwise the
+// receipt says done, not done or unknown. A repeated token answers the first
+// result.
+func (t *Terminal) Redeem(ctx context.Context, r RedeemRequest) (Receipt, error) {
+	if err := t.begin(ctx); err != nil {
+		return Receipt{}, err
+	}
+	defer t.release()
+	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
+		return tx.Kind == journal.KindRedemption && tx.Card == r.Card && tx.Amount == r.Amount && tx.Account == r.Account
+	}); ok || err != nil {
+		return rc, err
+	}
+	if r.Who.Kind == journal.ActorClerk {
+		if err := t.clerkInShift(r.Who); err != nil {
+			return Receipt{}, err
+		}
+	}
+	s, balance, err := t.ready(ctx, r.Card)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := t.checkRedeem(r.Amount); err != nil {
+		return Receipt{}, err
+	}
+	if balance < r.Amount {
+		return Receipt{}, refuseLimit(CodeBalanceLow, balance)
+	}
+	acct, err := t.Account(ctx, r.Account)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if acct.Seen == journal.AccountTyped {
+		switch r.Again {
+		case 0:
+			return Receipt{}, refuse(CodeAccountAgain)
+		case r.Account:
+		default:
+			return Receipt{}, refuse(CodeAccountMismatch)
+		}
+	}
+	ref, err := t.debit(ctx, s, debit{
+		Token: r.Token, Who: r.Who, Purpose: journal.PurposeRedeem,
+		Account: r.Account, Seen: acct.Seen, Amount: r.Amount,
+	})
+	if err != nil {
+		return Receipt{}, err
+	}
+	return t.receiptOf(ref)
+}
+
+// checkRedeem refuses by limits. Without a hotlist of known age a stolen
+// card cannot be told, so redemption stops; a queue that nobody empties stops
+// it as well.
+func (t *Terminal) checkRedeem(amount money.Fen) error {
+	l, _, ok := t.limits()
+	if !ok {
+		return refuse(CodeNoLimits)
+	}
+	if amount <= 0 || amount > money.MaxPurse {
+		return refuse(CodeAmount)
+	}
+	if amount > l.RedeemMax {
+		return refuseLimit(CodeRedeemMax, l.RedeemMax)
+	}
+	h := t.Status().HotlistAt
+	if older(t.now(), h, l.HotlistStop) {
+		return refuse(CodeHotlistOld)
+	}
+	if u := t.cfg.Store.Unsent(); u.Count >= uint64(l.UnsentStop) {
+		return refuse(CodeUnsentCount)
+	}
+	return nil
+}
+
+// debit is one wish to debit the card of the session.
+type debit struct {
+	Token   journal.Token
+	Who     Who
+	Purpose journal.Purpose
+	Parent  journal.Ref // the VoidRequest of a void
+	Account money.AccountNumber
+	Seen    journal.AccountSeen
+	Amount  money.Fen
+}
+
+// debit runs one purchase from INITIALIZE to outcome and gives the intent's
+// reference. Two commits: intent before DEBIT is sent, outcome before anyone
+// is told.
+func (t *Terminal) debit(ctx context.Context, s *session, w debit) (journal.Ref, error) {
+	none := journal.Ref{}
+	if err := t.needPSAM(ctx); err != nil {
+		return none, err
+	}
+	t.setBusy(true)
+	defer t.setBusy(false)
+	in, err := s.app.InitPurchase(ctx, w.Amount, t.id())
+	if err != nil {
+		return none, t.cardFailed(ctx, err)
+	}
+	if in.Before < w.Amount {
+		return none, refuseLimit(CodeBalanceLow, in.Before)
+	}
+	stamp := money.StampOf(t.now())
+	number := s.app.Info().Number
+	grant, err := t.sams.psam.InitPurchase(ctx, s.app.Profile(), number, in, stamp)
+	if err != nil {
+		t.samFailed(ctx, err)
+		return none, refuseCause(CodeNoPSAM, err)
+	}
+	e, err := t.append(ctx, store.Draft{Actor: w.Who, Ref: w.Parent, Body: &journal.PurchaseIntent{
+		Token: w.Token, Purpose: w.Purpose, Card: number, Account: w.Account, Seen: w.Seen,
+		Amount: w.Amount, Before: in.Before, Counter: in.Counter, TxType: in.TxType,
+		KeyIndex: in.KeyIndex, KeyVersion: in.KeyVersion, Algorithm: in.Algorithm, Random: in.Random,
+		PSAM: t.sams.psam.Serial(), PSAMSeq: grant.Seq, Stamp: stamp, MAC1: grant.MAC1,
+		Online: t.cfg.Host.Online(),
+	}})
+	if err != nil {
+		return none, err
+	}
+	name := e[0].Name
+
+	ctx = context.WithoutCancel(ctx)
+	out := t.execute(ctx, s, grant, stamp)
+	if _, err := t.append(ctx, store.Draft{Actor: journal.System, Ref: name.Ref(), Body: out}); err != nil {
+		return none, &UncertainError{Name: name, Cause: err}
+	}
+	t.after(ctx, s, out.Result, out.After)
+	return name.Ref(), nil
+}
+
+// execute sends DEBIT FOR PURCHASE once, lets the PSAM judge the card's MAC2
+// and says what came of it.
+func (t *Terminal) execute(ctx context.Context, s *session, g purse.Grant, stamp money.Stamp) *journal.PurchaseOutcome {
+	tac, mac2, err := s.app.DebitPurchase(ctx, g, stamp)
+	if err != nil {
+		t.log.Warn("debit for purchase", "err", err)
+		out := &journal.PurchaseOutcome{After: journal.NoBalance}
+		out.Result, out.Reason, out.Evidence, out.SW = failure(err)
+		if out.Evidence == journal.EvidenceRefusal {
+			out.After = t.refreshBalance(ctx, s)
+		}
+		return out
+	}
+	out := &journal.PurchaseOutcome{
+		Result: journal.Done, Evidence: journal.EvidenceAnswer, SW: uint16(apdu.SWOK),
+		HasTAC: true, TAC: tac, MAC2: mac2, MAC2Said: journal.MAC2Good,
+	}
+	switch err := t.sams.psam.Credit(ctx, mac2); {
+	case errors.Is(err, purse.ErrMAC2):
+		// The card may be forged: nothing is promised to anyone until the
+		// utility has judged TAC and MAC2 (purse.md section 12.4 rule 5).
+		t.log.Error("the PSAM does not accept the card's MAC2", "card", s.app.Info().Number.Last4())
+		out.Result, out.Reason, out.MAC2Said = journal.Unknown, journal.ReasonBadMAC, journal.MAC2Bad
+	case err != nil:
+		t.log.Warn("credit SAM for purchase", "err", err)
+		out.MAC2Said = journal.MAC2Unchecked
+		t.samFailed(ctx, err)
+	}
+	out.After = t.refreshBalance(ctx, s)
+	return out
+}
+
+// Void undoes a top-up of this shift: agreed by the utility first, then
+// carried out as a debit of the same purse, since a purse has no unload. The
+// receipt is that of the request; its Child is the debit.
+func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
+	if err := t.begin(ctx); err != nil {
+		return Receipt{}, err
+	}
+	defer t.release()
+	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
+		return tx.Kind == journal.KindVoid && tx.Parent == r.TopUp.Ref()
+	}); ok || err != nil {
+		return rc, err
+	}
+	if err := t.clerkInShift(r.Who); err != nil {
+		return Receipt{}, err
+	}
+	top, err := t.voidable(r.TopUp)
+	if err != nil {
+		return Receipt{}, err
+	}
+	s, balance, err := t.ready(ctx, top.Card)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if err := t.needPSAM(ctx); err != nil {
+		return Receipt{}, err
+	}
+	if balance < top.Amount {
+		return Receipt{}, refuseLimit(CodeBalanceLow, balance)
+	}
+	if !t.cfg.Host.Online() {
+		return Receipt{}, refuse(CodeNoLink)
+	}
+	req := &journal.VoidRequest{Token: r.Token, Card: top.Card, Amount: top.Amount}
+	e, err := t.append(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: req})
+	if err != nil {
+		return Receipt{}, err
+	}
+	name := e[0].Name
+	ctx = context.WithoutCancel(ctx)
+	answer := t.askVoid(ctx, name, r.TopUp, req)
+	if _, err := t.append(ctx, store.Draft{Actor: journal.System, Ref: name.Ref(), Body: answer}); err != nil {
+		return Receipt{}, err
+	}
+	if answer.Agreed {
+		if _, err := t.debit(ctx, s, debit{
+			// The debit is part of this wish, but a token finds one
+			// transaction only: it gets one made from the request's.
+			Token: journal.TokenOf("void/" + name.String()), Who: r.Who,
+			Purpose: journal.PurposeVoidTopUp, Parent: name.Ref(), Amount: top.Amount,
+		}); err != nil {
+			return Receipt{}, err
+		}
+	}
+	return t.receiptOf(name.Ref())
+}
+
+func (t *Terminal) askVoid(ctx context.Context, name, topUp journal.Name, req *journal.VoidRequest) *journal.VoidAnswer {
+	ask, cancel := context.WithTimeout(ctx, t.cfg.HostWait)
+	defer cancel()
+	// The utility can only void what it has seen done.
+	err := t.cfg.Host.Flush(ask)
+	var a wire.Agreement
+	if err == nil {
+		a, err = t.cfg.Host.AgreeVoid(ask, wire.VoidQuestion{Name: name, TopUp: topUp, Request: *req})
+	}
+	switch {
+	case err != nil:
+		t.log.Info("no answer to a void request", "name", name, "err", err)
+		return &journal.VoidAnswer{Reason: journal.ReasonHostUnreachable}
+	case a.Refused != wire.OK:
+		return &journal.VoidAnswer{Reason: journal.ReasonHostRefused, Code: string(a.Refused)}
+	}
+	return &journal.VoidAnswer{Agreed: true}
+}
+
+// voidable finds a done top-up of the open shift that was not voided.
+func (t *Terminal) voidable(n journal.Name) (journal.Transaction, error) {
+	rc, err := t.Transaction(n)
+	if err != nil {
+		return journal.Transaction{}, err
+	}
+	sh, ok, err := t.cfg.Store.Shift()
+	if err != nil {
+		return journal.Transaction{}, err
+	}
+	began := n.Ref()
+	if rc.Kind != journal.KindTopUp || rc.Result != journal.Done || !ok || sh.Closed ||
+		began.Epoch < sh.Open.Epoch || (began.Epoch == sh.Open.Epoch && began.Seq < sh.Open.Seq) {
+		return journal.Transaction{}, refuse(CodeNotVoidable)
+	}
+	kids, err := t.cfg.Store.Children(n.Ref())
+	if err != nil {
+		return journal.Transaction{}, err
+	}
+	for _, k := range kids {
+		if k.Kind != journal.KindVoid || k.VoidAnswer == nil || !k.VoidAnswer.Agreed {
+			continue
+		}
+		debits, err := t.cfg.Store.Children(k.Name.Ref())
+		if err != nil {
+			return journal.Transaction{}, err
+		}
+		for _, d := range debits {
+			if d.Result != journal.NotDone {
+				return journal.Transaction{}, refuse(CodeVoided)
+			}
+		}
+	}
+	return rc.Transaction, nil
+}

@@ -1,0 +1,185 @@
+package terminal
+
+import (
+	"context"
+
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/purse"
+	"github.com/dianka/dianka/store"
+	"github.com/dianka/dianka/wire"
+)
+
+// recoverStart classifies what has no outcome after the last run, before any
+// card is seen. A load without a durable MAC2 was never sent to its card: it
+// is not done. Anything else may have been sent: it becomes unknown, which
+// the utility learns with the next sync and the card settles when it is back.
+func (t *Terminal) recoverStart(ctx context.Context) error {
+	open, err := t.cfg.Store.OpenTransactions()
+	if err != nil {
+		return err
+	}
+	for _, tx := range open {
+		if tx.Result != journal.Pending {
+			continue
+		}
+		var body journal.Body
+		switch {
+		case tx.Load != nil && tx.Authorised == nil:
+			body = &journal.LoadOutcome{
+				Result: journal.NotDone, Reason: journal.ReasonPower, Evidence: journal.EvidenceNotSent,
+				After: tx.Load.Before, SAMGave: t.samMayHaveGiven(tx.Load), SAMCount: t.sams.count,
+			}
+		case tx.Load != nil:
+			body = &journal.LoadOutcome{Result: journal.Unknown, Reason: journal.ReasonPower, After: journal.NoBalance, SAMCount: t.sams.count}
+		case tx.Purchase != nil:
+			body = &journal.PurchaseOutcome{Result: journal.Unknown, Reason: journal.ReasonPower, After: journal.NoBalance}
+		case tx.Void != nil:
+			body = &journal.VoidAnswer{Reason: journal.ReasonPower}
+		default:
+			continue
+		}
+		if _, err := t.append(ctx, store.Draft{Actor: journal.System, Ref: tx.Name.Ref(), Body: body}); err != nil {
+			return err
+		}
+		t.log.Info("classified what the last run left open", "name", tx.Name)
+	}
+	return nil
+}
+
+// samMayHaveGiven tells whether the load SAM may have given MAC2 for a load
+// that has no durable authorisation: its own counter says so, and where it
+// cannot be read the answer is yes, since a spent allowance is released by
+// the utility and an unspent one must not be given twice.
+func (t *Terminal) samMayHaveGiven(in *journal.LoadIntent) bool {
+	if in.Authority != journal.AuthoritySAM {
+		return false
+	}
+	if t.sams.load == nil || t.sams.load.Serial() != in.SAM || !t.sams.known {
+		return true
+	}
+	return t.sams.count != in.SAMCount
+}
+
+// settleCard settles what is unknown about the card that has just been
+// selected: this terminal's own open transactions by the recovery table, and
+// open items of any terminal that came down from the utility. It gives the
+// names of its own that were settled. An error means that the card stopped
+// answering; nothing that it did not answer was concluded.
+func (t *Terminal) settleCard(ctx context.Context, app *purse.Application) ([]journal.Name, error) {
+	open, err := t.cfg.Store.OpenTransactions()
+	if err != nil {
+		return nil, err
+	}
+	number := app.Info().Number
+	var settled []journal.Name
+	own := make(map[journal.Name]bool)
+	for _, tx := range open {
+		if tx.Card != number || (tx.Purchase == nil && tx.Load == nil) {
+			continue
+		}
+		own[tx.Name] = true
+		done, err := t.settle(ctx, app, tx)
+		if err != nil {
+			return settled, err
+		}
+		if done {
+			settled = append(settled, tx.Name)
+		}
+	}
+	return settled, t.observe(ctx, app, own)
+}
+
+// settle judges one open transaction by what the card says and writes the
+// outcome; done is false when the card cannot tell.
+func (t *Terminal) settle(ctx context.Context, app *purse.Application, tx journal.Transaction) (done bool, err error) {
+	p := purse.Pending{Amount: tx.Amount, Terminal: tx.Name.Terminal, Sent: true}
+	var body journal.Body
+	if in := tx.Purchase; in != nil {
+		p.TxType, p.Before, p.Counter, p.Stamp = in.TxType, in.Before, in.Counter, in.Stamp
+		j, err := app.Judge(ctx, p)
+		if err != nil {
+			return false, err
+		}
+		out := &journal.PurchaseOutcome{
+			Result: j.Result, Reason: tx.Reason, Evidence: j.Evidence,
+			HasTAC: j.HasTAC, TAC: j.TAC, MAC2: j.MAC2, After: j.Balance, Counter: j.Counter,
+		}
+		if tx.PurchaseOutcome != nil && tx.PurchaseOutcome.HasTAC {
+			// The card had answered and the PSAM doubted it: keep the words
+			// that the utility must judge.
+			prev := tx.PurchaseOutcome
+			out.HasTAC, out.TAC, out.MAC2, out.MAC2Said = true, prev.TAC, prev.MAC2, prev.MAC2Said
+		}
+		if out.Result == journal.Done {
+			out.Reason = journal.ReasonNone
+		}
+		body = out
+		done = j.Result == journal.Done || j.Result == journal.NotDone
+	} else {
+		in := tx.Load
+		p.TxType, p.Before, p.Counter = in.TxType, in.Before, in.Counter
+		if tx.Authorised != nil {
+			p.Stamp = tx.Authorised.Stamp
+		}
+		j, err := app.Judge(ctx, p)
+		if err != nil {
+			return false, err
+		}
+		out := &journal.LoadOutcome{
+			Result: j.Result, Reason: tx.Reason, Evidence: j.Evidence,
+			HasTAC: j.HasTAC, TAC: j.TAC, After: j.Balance, Counter: j.Counter,
+			SAMGave: j.Result == journal.NotDone && in.Authority == journal.AuthoritySAM, SAMCount: t.sams.count,
+		}
+		if out.Result == journal.Done {
+			out.Reason = journal.ReasonNone
+		}
+		body = out
+		done = j.Result == journal.Done || j.Result == journal.NotDone
+	}
+	if !done {
+		return false, nil // still unknown: nothing new to write
+	}
+	_, err = t.append(ctx, store.Draft{Actor: journal.System, Ref: tx.Name.Ref(), Body: body})
+	return err == nil, err
+}
+
+// observation marks an item that this card was asked about already.
+type observation struct {
+	item journal.Name
+	card money.CardNumber
+}
+
+// observe asks the card for the proof of open items that came down from the
+// utility, once per insertion, and journals what it says for the utility to
+// judge.
+func (t *Terminal) observe(ctx context.Context, app *purse.Application, own map[journal.Name]bool) error {
+	sec, _ := t.section(wire.SectionItems)
+	number := app.Info().Number
+	for _, it := range sec.Items {
+		o := observation{it.Name, it.Card}
+		if it.Card != number || own[it.Name] || t.seen[o] {
+			continue
+		}
+		if it.Name.Terminal == t.id() {
+			if tx, err := t.cfg.Store.Transaction(it.Name.Ref()); err == nil && !tx.Open() {
+				continue // settled here, the outcome is on its way
+			}
+		}
+		j, err := app.Judge(ctx, purse.Pending{TxType: it.TxType, Amount: it.Amount, Before: journal.NoBalance, Counter: it.Counter, Terminal: it.Name.Terminal, Sent: true})
+		if err != nil {
+			return err
+		}
+		t.seen[o] = true
+		if !j.Counted && !j.HasTAC {
+			continue // the card told nothing about it
+		}
+		if _, err := t.append(ctx, store.Draft{Actor: journal.System, Body: &journal.Observation{
+			Item: it.Name, Card: it.Card, TxType: it.TxType, Counter: it.Counter,
+			HasTAC: j.HasTAC, TAC: j.TAC, MAC2: j.MAC2, Now: j.Counter, Balance: j.Balance,
+		}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

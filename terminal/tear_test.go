@@ -1,0 +1,202 @@
+package terminal
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/reader/virtual"
+	"github.com/dianka/dianka/simcard"
+)
+
+// tearing pulls the card at its n-th command.
+type tearing struct {
+	virtual.Chip
+	card *simcard.Card
+	at   int // the command at which it leaves; 0 never
+	how  string
+	n    int
+}
+
+func (c *tearing) Transmit(cmd []byte) ([]byte, error) {
+	c.n++
+	if c.n != c.at {
+		return c.Chip.Transmit(cmd)
+	}
+	switch c.how {
+	case "before":
+		return nil, virtual.ErrGone
+	case "after":
+		if _, err := c.Chip.Transmit(cmd); err != nil {
+			return nil, err
+		}
+		return nil, virtual.ErrGone
+	}
+	var writes int
+	if _, err := fmt.Sscanf(c.how, "write %d", &writes); err != nil {
+		return nil, err
+	}
+	c.card.TearAfter(writes)
+	b, err := c.Chip.Transmit(cmd)
+	c.card.TearAfter(0)
+	if errors.Is(err, simcard.ErrTorn) {
+		return nil, virtual.ErrGone
+	}
+	return b, err
+}
+
+// operations are the value-moving exchanges that are torn everywhere. Each
+// gives its receipt, or a refusal when it never began.
+var operations = []struct {
+	name  string
+	ready func(*world)
+	do    func(*world, money.CardNumber) (Receipt, error)
+	delta money.Fen
+}{
+	{"redemption", func(*world) {}, func(w *world, n money.CardNumber) (Receipt, error) { return w.redeem(n, 20_00) }, -20_00},
+	{"top-up on line", func(*world) {}, func(w *world, n money.CardNumber) (Receipt, error) { return w.topUp(n, 30_00) }, 30_00},
+	{"top-up off line", func(w *world) {
+		if err := w.term.Maintain(w.ctx); err != nil {
+			w.Fatal(err)
+		}
+		w.host.online = false
+	}, func(w *world, n money.CardNumber) (Receipt, error) { return w.topUp(n, 30_00) }, 30_00},
+}
+
+// TestCardPulledEverywhere pulls the card before, in the middle of and after
+// every command of every operation, shows it again, and requires that
+// nothing is left unknown, that the card holds what the record says, and that
+// the slip which the customer got was not contradicted.
+func TestCardPulledEverywhere(t *testing.T) {
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) {
+			commands := 0
+			{
+				w := newWorld(t)
+				w.shift()
+				n := mustCard(t, "1001")
+				card := w.loaded(n, 100_00)
+				op.ready(w)
+				c := &tearing{Chip: card, card: card}
+				w.slot.Insert(c)
+				w.term.openCard(w.ctx)
+				c.n = 0
+				if rc, err := op.do(w, n); err != nil || rc.Result != journal.Done {
+					t.Fatalf("untorn: %v %v", err, rc.Result)
+				}
+				commands = c.n
+			}
+			if commands < 3 {
+				t.Fatalf("only %d commands were counted", commands)
+			}
+			outcomes := map[string]int{}
+			for at := 1; at <= commands; at++ {
+				for _, how := range []string{"before", "write 1", "write 2", "write 3", "write 5", "after"} {
+					for _, back := range []string{"same", "restart"} {
+						o := tearOnce(t, op.do, op.ready, op.delta, at, how, back)
+						outcomes[o]++
+					}
+				}
+			}
+			t.Logf("%d commands; %v", commands, outcomes)
+			if outcomes["unknown, then done"] == 0 || outcomes["unknown, then not done"] == 0 {
+				t.Error("no tear made an unknown outcome of both kinds: nothing was proved")
+			}
+		})
+	}
+}
+
+func tearOnce(t *testing.T, do func(*world, money.CardNumber) (Receipt, error), ready func(*world), delta money.Fen, at int, how, back string) string {
+	t.Helper()
+	w := newWorld(t)
+	w.shift()
+	n := mustCard(t, "1001")
+	card := w.loaded(n, 100_00)
+	ready(w)
+	c := &tearing{Chip: card, card: card}
+	w.slot.Insert(c)
+	w.term.openCard(w.ctx)
+	c.n, c.at, c.how = 0, at, how
+	rc, err := do(w, n)
+	slip := rc.Result
+	c.at = 0
+
+	w.slot.Remove()
+	if back == "restart" {
+		w.restart()
+	}
+	w.slot.Insert(card)
+	w.term.openCard(w.ctx)
+	if v := w.term.Status().Card; v.State != CardReady {
+		t.Fatalf("%d %s %s: the card came back and is %+v", at, how, back, v)
+	}
+	open, oerr := w.st.OpenTransactions()
+	if oerr != nil || len(open) != 0 {
+		t.Fatalf("%d %s %s: %d transactions are still unknown (%v)", at, how, back, len(open), oerr)
+	}
+	holds := w.term.Status().Card.Balance
+	var refusal *Refusal
+	if errors.As(err, &refusal) {
+		if holds != 100_00 {
+			t.Fatalf("%d %s %s: refused with %s, but the card holds %s", at, how, back, refusal.Code, holds)
+		}
+		return "refused"
+	}
+	if err != nil {
+		t.Fatalf("%d %s %s: %v", at, how, back, err)
+	}
+	final, err := w.term.Transaction(rc.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := money.Fen(100_00)
+	if final.Result == journal.Done {
+		want += delta
+	}
+	if holds != want {
+		t.Fatalf("%d %s %s: the record says %v, the card holds %s", at, how, back, final.Result, holds)
+	}
+	if slip != journal.Unknown && slip != final.Result {
+		t.Fatalf("%d %s %s: the slip said %v, the record says %v", at, how, back, slip, final.Result)
+	}
+	word := map[journal.Result]string{journal.Done: "done", journal.NotDone: "not done"}[final.Result]
+	if slip == journal.Unknown {
+		return "unknown, then " + word
+	}
+	return word
+}
+
+// TestOtherCardComesBack keeps a torn transaction unknown, by name, while
+// another card is served.
+func TestOtherCardComesBack(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	n := mustCard(t, "1001")
+	card := w.loaded(n, 100_00)
+	c := &tearing{Chip: card, card: card}
+	w.slot.Insert(c)
+	w.term.openCard(w.ctx)
+	c.how, c.at = "after", c.n+3 // balance, INITIALIZE, DEBIT
+	rc, err := w.redeem(n, 20_00)
+	if err != nil || rc.Result != journal.Unknown {
+		t.Fatalf("%v %v", err, rc.Result)
+	}
+	other := mustCard(t, "1002")
+	w.loaded(other, 50_00)
+	if _, err := w.redeem(other, 10_00); err != nil {
+		t.Fatal(err)
+	}
+	if s := w.term.Status(); s.Open != 1 {
+		t.Fatalf("%d unknown", s.Open)
+	}
+	w.slot.Insert(card)
+	w.term.openCard(w.ctx)
+	if v := w.term.Status().Card; len(v.Settled) != 1 || v.Settled[0] != rc.Name {
+		t.Fatalf("settled %v", v.Settled)
+	}
+	if got, _ := w.term.Transaction(rc.Name); got.Result != journal.Done || got.Evidence != journal.EvidenceProof {
+		t.Fatalf("%v by %v", got.Result, got.Evidence)
+	}
+}

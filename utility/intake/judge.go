@@ -1,0 +1,656 @@
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dianka/dianka/internal/canon"
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/suite"
+	"github.com/dianka/dianka/utility/ledger"
+	"github.com/dianka/dianka/utility/record"
+	"github.com/dianka/dianka/utility/storage"
+	"github.com/dianka/dianka/utility/vault"
+	"github.com/dianka/dianka/wire"
+)
+
+// Judge gives the change that a line makes. prepared may be nil. An error is
+// of the storage or the vault, never of what a terminal sent: that is held in
+// quarantine.
+func (j *Judge) Judge(ctx context.Context, l record.Line, prepared *Prepared) (storage.Change, error) {
+	v := newView(ctx, j.Store, l)
+	rec, err := record.Decode(l)
+	if err != nil {
+		return storage.Change{}, err
+	}
+	switch r := rec.(type) {
+	case *wire.Batch:
+		if l.Kind == record.KindFork {
+			v.alarm(record.AlarmEquivocation, journal.Name{Terminal: r.Terminal, Epoch: r.Epoch, Seq: r.From}, "")
+			break
+		}
+		if prepared == nil {
+			prepared = j.Prepare(r)
+		}
+		err = j.entries(v, prepared)
+	case *record.Load:
+		err = j.authorised(v, r)
+	case *record.Void:
+		err = j.voidAgreed(v, r)
+	case *record.Allowance:
+		err = j.allowance(v, r)
+	case *record.Account:
+		v.change.Accounts = append(v.change.Accounts, storage.Account{Number: r.Account, Owner: r.Owner})
+	case *record.Float:
+		if l.Kind == record.KindCommission {
+			v.post(record.MasterName(r.No), ledger.PayCommission(r.Shop, r.Amount))
+		} else {
+			v.post(record.MasterName(r.No), ledger.PayFloat(r.Shop, r.Amount))
+		}
+	case *record.Bill:
+		v.post(record.MasterName(r.No), ledger.Bill(r.Account, r.Amount))
+	case *record.Suspense:
+		err = j.named(v, r)
+	}
+	return v.done(), err
+}
+
+// authorised notes that MAC2 was given under a name; its intent may come
+// later or be there already.
+func (j *Judge) authorised(v *view, r *record.Load) error {
+	n, in := r.Request.Name, &r.Request.Intent
+	it, err := v.item(n)
+	if err != nil {
+		return err
+	}
+	if it == nil {
+		it = &ledger.Item{Name: n, Kind: ledger.TopUp, Shop: r.Shop, Card: in.Card, Amount: in.Amount, TxType: in.TxType, Counter: in.Counter}
+		v.add(it)
+	}
+	return v.apply(n, it, ledger.MAC2Given)
+}
+
+func (j *Judge) voidAgreed(v *view, r *record.Void) error {
+	it, err := v.item(r.Question.TopUp)
+	if err != nil || it == nil {
+		return err
+	}
+	it.Void = r.Question.Name.Ref()
+	v.dirty[it] = true
+	return nil
+}
+
+func (j *Judge) allowance(v *view, r *record.Allowance) error {
+	s, err := v.sam(r.Answer.SAM)
+	if err != nil {
+		return err
+	}
+	if e := j.epochOf(r.Terminal); e != 0 {
+		s.Shop = e
+	}
+	s.Sequence, s.Challenge, s.Answer = r.Answer.Sequence, r.Challenge, canon.Marshal(&r.Answer)
+	s.Ceiling, s.MaxCount = max(s.Ceiling, r.Answer.CeilingAmount), max(s.MaxCount, r.Answer.CeilingCount)
+	return nil
+}
+
+func (j *Judge) epochOf(t money.TerminalID) money.ShopID {
+	if x := j.Master.Terminals[t]; x != nil {
+		return x.Now().Shop
+	}
+	return 0
+}
+
+// named moves a redemption from suspense to the account that head office
+// found.
+func (j *Judge) named(v *view, r *record.Suspense) error {
+	it, err := v.item(r.Item)
+	if err != nil || it == nil || it.State != ledger.Done || !it.Nameless {
+		return err
+	}
+	it.Nameless, it.Account = false, r.Account
+	v.dirty[it] = true
+	v.post(record.MasterName(r.No), ledger.Resolve(r.Account, it.Amount))
+	return nil
+}
+
+// verdict is why an entry goes to quarantine.
+type verdict string
+
+func (r verdict) Error() string { return string(r) }
+
+// held makes a quarantine of what the ledger refuses.
+func held(err error) error {
+	switch {
+	case errors.Is(err, ledger.ErrContradiction):
+		return verdict(record.HeldContradiction)
+	case errors.Is(err, ledger.ErrNotOwed):
+		return verdict(record.HeldNotOwed)
+	}
+	return err
+}
+
+func (j *Judge) entries(v *view, p *Prepared) error {
+	ep, ok := j.Master.Epoch(p.batch.Terminal, p.batch.Epoch)
+	if !ok {
+		return fmt.Errorf("intake: line %d is of an epoch that was never issued", v.line)
+	}
+	if err := v.fetch(j.wants(p)); err != nil {
+		return err
+	}
+	// Items of earlier batches that this one settles: their counters too.
+	var chain []storage.Counter
+	for _, it := range v.items {
+		if it != nil {
+			if _, asked := v.chain[counterOf(it)]; !asked {
+				chain = append(chain, counterOf(it))
+			}
+		}
+	}
+	if len(chain) > 0 {
+		if err := v.fetch(storage.Want{Chain: chain}); err != nil {
+			return err
+		}
+	}
+	for i := range p.entries {
+		e := &p.entries[i]
+		n := journal.Name{Terminal: p.batch.Terminal, Epoch: p.batch.Epoch, Seq: p.batch.From + uint64(i)}
+		if p.reasons[i] != "" {
+			v.hold(n, p.reasons[i])
+			continue
+		}
+		v.raw[n] = e.Body
+		err := held((&entry{Judge: j, view: v, epoch: &terms{ep.Shop, ep.PSAM, ep.LoadSAM}, Entry: e, proofs: &p.proofs[i]}).judge())
+		var why verdict
+		switch {
+		case errors.As(err, &why):
+			v.hold(n, string(why))
+			switch string(why) {
+			case record.HeldBadTAC, record.HeldBadMAC2, record.HeldBadState:
+				v.alarm(record.AlarmBadMAC, n, string(why))
+			case record.HeldTwice:
+				v.alarm(record.AlarmClone, n, "")
+			}
+		case err != nil:
+			return fmt.Errorf("entry %s: %w", n, err)
+		}
+	}
+	return nil
+}
+
+// wants gathers what a batch will ask for, so that few statements fetch it.
+func (j *Judge) wants(p *Prepared) (w storage.Want) {
+	accounts := map[money.AccountNumber]bool{}
+	for i := range p.entries {
+		if p.reasons[i] != "" {
+			continue
+		}
+		e := &p.entries[i]
+		if e.Name.Seq == 0 {
+			continue
+		}
+		outside := func(r journal.Ref) {
+			if _, inside := p.at(r); !inside {
+				n := r.Of(p.batch.Terminal)
+				w.Items, w.Raw, w.Held = append(w.Items, n), append(w.Raw, n), append(w.Held, n)
+			}
+		}
+		switch b := e.Body.(type) {
+		case *journal.PurchaseIntent:
+			w.Chain = append(w.Chain, storage.Counter{Card: b.Card, Value: b.Counter})
+			if b.Purpose == journal.PurposeVoidTopUp {
+				w.Voids = append(w.Voids, e.Ref.Of(p.batch.Terminal))
+			} else if !accounts[b.Account] {
+				accounts[b.Account] = true
+				w.Accounts = append(w.Accounts, b.Account)
+			}
+		case *journal.LoadIntent:
+			w.Chain = append(w.Chain, storage.Counter{Card: b.Card, Load: true, Value: b.Counter})
+			if b.Authority == journal.AuthorityHost {
+				w.Items, w.Loads = append(w.Items, e.Name), append(w.Loads, e.Name)
+			} else if len(w.SAMs) == 0 {
+				w.SAMs = append(w.SAMs, b.SAM)
+			}
+		case *journal.CardSale:
+			w.Sales = append(w.Sales, b.Card)
+		case *journal.PurchaseOutcome, *journal.LoadOutcome, *journal.LoadAuthorised, *journal.CashReturned:
+			outside(e.Ref)
+		case *journal.Observation:
+			w.Items, w.Raw = append(w.Items, b.Item), append(w.Raw, b.Item)
+		}
+	}
+	return w
+}
+
+// terms are what an epoch of a terminal was enrolled with.
+type terms struct {
+	shop          money.ShopID
+	psam, loadSAM money.SAMID
+}
+
+// entry is one entry being judged.
+type entry struct {
+	*Judge
+	*view
+	*journal.Entry
+	epoch  *terms
+	proofs *proofs
+}
+
+func (e *entry) judge() error {
+	switch b := e.Body.(type) {
+	case *journal.PurchaseIntent:
+		return e.purchaseIntent(b)
+	case *journal.PurchaseOutcome:
+		return e.purchaseOutcome(b)
+	case *journal.LoadIntent:
+		return e.loadIntent(b)
+	case *journal.LoadAuthorised:
+		return e.loadAuthorised(b)
+	case *journal.LoadOutcome:
+		return e.loadOutcome(b)
+	case *journal.CashReturned:
+		return e.cashReturned(b)
+	case *journal.CardSale:
+		return e.cardSale(b)
+	case *journal.SAMReport:
+		return e.samReport(b)
+	case *journal.Observation:
+		return e.observation(b)
+	}
+	return nil // starts, shifts, void requests and answers move no value
+}
+
+// purse checks what every movement of a purse has.
+func (e *entry) purse(n money.CardNumber, typ uint8, a money.Fen, load bool) error {
+	c, ok := e.card(n)
+	switch {
+	case !ok:
+		return verdict(record.HeldUnknownCard)
+	case typ != e.txType(c, load):
+		return verdict(record.HeldTxType)
+	case a <= 0 || a > money.MaxPurse:
+		return verdict(record.HeldAmount)
+	}
+	return nil
+}
+
+func (e *entry) purchaseIntent(b *journal.PurchaseIntent) error {
+	if err := e.purse(b.Card, b.TxType, b.Amount, false); err != nil {
+		return err
+	}
+	if !e.epoch.psam.IsZero() && b.PSAM != e.epoch.psam {
+		return verdict(record.HeldPSAM)
+	}
+	it := &ledger.Item{Name: e.Name, Kind: ledger.Redemption, Shop: e.epoch.shop, Card: b.Card, Account: b.Account,
+		Amount: b.Amount, TxType: b.TxType, Counter: b.Counter, Intent: true}
+	switch b.Purpose {
+	case journal.PurposeRedeem:
+		if b.Account > 9_999_999_999 {
+			return verdict(record.HeldMalformed)
+		}
+	case journal.PurposeVoidTopUp:
+		it.Kind, it.Account = ledger.VoidDebit, 0
+		d, err := e.void(e.Ref.Of(e.Name.Terminal))
+		if err != nil {
+			return err
+		}
+		if d == nil || d.Question.Request.Card != b.Card || d.Question.Request.Amount != b.Amount {
+			return verdict(record.HeldNotAgreed)
+		}
+		topUp, err := e.item(d.Question.TopUp)
+		if err != nil {
+			return err
+		}
+		if topUp == nil {
+			return verdict(record.HeldNotAgreed)
+		}
+		if !topUp.VoidDebit.IsZero() { // one void of one top-up, unless the one before did not happen
+			before, err := e.item(topUp.VoidDebit.Of(topUp.Name.Terminal))
+			if err != nil {
+				return err
+			}
+			if before == nil || before.State != ledger.NotDone {
+				return verdict(record.HeldNotAgreed)
+			}
+		}
+		topUp.VoidDebit = e.Name.Ref()
+		e.dirty[topUp] = true
+	default:
+		return verdict(record.HeldMalformed)
+	}
+	e.add(it)
+	return nil
+}
+
+// begun finds the item that the entry continues.
+func (e *entry) begun(kinds ...ledger.Kind) (*ledger.Item, error) {
+	n := e.Ref.Of(e.Name.Terminal)
+	it, err := e.item(n)
+	if err != nil {
+		return nil, err
+	}
+	if it != nil && it.Intent {
+		for _, k := range kinds {
+			if it.Kind == k {
+				return it, nil
+			}
+		}
+	}
+	why, err := e.heldReason(n)
+	if err != nil {
+		return nil, err
+	}
+	if why != "" {
+		return nil, verdict(record.HeldIntent)
+	}
+	return nil, verdict(record.HeldNoIntent)
+}
+
+// said takes an outcome that no cryptogram proves.
+func (e *entry) said(it *ledger.Item, r journal.Result) error {
+	switch r {
+	case journal.Done:
+		return e.apply(e.Name, it, ledger.SaidDone)
+	case journal.NotDone:
+		return e.apply(e.Name, it, ledger.SaidNotDone)
+	case journal.Unknown, journal.Pending:
+		return e.apply(e.Name, it, ledger.SaidUnknown)
+	}
+	return verdict(record.HeldMalformed)
+}
+
+func (e *entry) purchaseOutcome(b *journal.PurchaseOutcome) error {
+	it, err := e.begun(ledger.Redemption, ledger.VoidDebit)
+	if err != nil {
+		return err
+	}
+	if b.Result != journal.Done || !b.HasTAC {
+		return e.said(it, b.Result)
+	}
+	p := *e.proofs
+	if !p.checked {
+		in, err := e.body(it.Name)
+		if err != nil {
+			return err
+		}
+		body, ok := in.(*journal.PurchaseIntent)
+		if !ok {
+			return verdict(record.HeldNoIntent)
+		}
+		p = e.purchase(e.Name.Terminal, body, b.TAC, b.MAC2, b.Evidence == journal.EvidenceProof)
+	}
+	return e.purchaseProved(it, p)
+}
+
+func (e *entry) purchaseProved(it *ledger.Item, p proofs) error {
+	switch {
+	case p.err != nil:
+		return p.err
+	case !p.tac:
+		return verdict(record.HeldBadTAC)
+	case !p.mac2 && !p.missing:
+		return verdict(record.HeldBadMAC2)
+	}
+	before := it.Nameless
+	if it.Kind == ledger.Redemption && it.State != ledger.Done {
+		ok, err := e.known(it.Account)
+		if err != nil {
+			return err
+		}
+		it.Nameless = !ok
+	}
+	err := e.proved(it, p.mac2)
+	if err != nil {
+		it.Nameless = before
+	}
+	return err
+}
+
+// proved takes a cryptogram for an item. When it also proves the item's
+// counter, no other item of that counter can have happened.
+func (e *entry) proved(it *ledger.Item, counter bool) error {
+	list, err := e.siblings(it)
+	if err != nil {
+		return err
+	}
+	for _, x := range list {
+		if x.State == ledger.Done && x.Final {
+			return verdict(record.HeldTwice)
+		}
+	}
+	if err := e.apply(e.Name, it, ledger.Proved); err != nil {
+		return err
+	}
+	if !counter {
+		return nil
+	}
+	for _, x := range list {
+		if err := e.apply(e.Name, x, ledger.Disproved); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *entry) loadIntent(b *journal.LoadIntent) error {
+	if err := e.purse(b.Card, b.TxType, b.Amount, true); err != nil {
+		return err
+	}
+	if b.Purpose != journal.PurposeTopUp && b.Purpose != journal.PurposeFirstLoad {
+		return verdict(record.HeldMalformed)
+	}
+	switch b.Authority {
+	case journal.AuthorityHost:
+		it, err := e.item(e.Name)
+		if err != nil {
+			return err
+		}
+		if it == nil {
+			break
+		}
+		// The question for MAC2 came first and named the item.
+		if it.Card != b.Card || it.Amount != b.Amount || it.TxType != b.TxType || it.Counter != b.Counter {
+			return verdict(record.HeldMismatch)
+		}
+		it.Intent, it.Cash = true, b.Tendered > 0
+		e.dirty[it] = true
+		return nil
+	case journal.AuthoritySAM:
+		if b.SAM.IsZero() || !e.epoch.loadSAM.IsZero() && b.SAM != e.epoch.loadSAM {
+			return verdict(record.HeldSAM)
+		}
+	default:
+		return verdict(record.HeldMalformed)
+	}
+	it := &ledger.Item{Name: e.Name, Kind: ledger.TopUp, Shop: e.epoch.shop, Card: b.Card, Amount: b.Amount,
+		TxType: b.TxType, Counter: b.Counter, Intent: true, Cash: b.Tendered > 0}
+	if b.Authority == journal.AuthoritySAM {
+		it.SAM, it.Stamp = b.SAM, b.Stamp
+	}
+	e.add(it)
+	return nil
+}
+
+func (e *entry) loadAuthorised(b *journal.LoadAuthorised) error {
+	it, err := e.begun(ledger.TopUp)
+	if err != nil || it.SAM.IsZero() {
+		return err // the host's own record says what the host gave
+	}
+	it.Stamp = b.Stamp
+	return e.apply(e.Name, it, ledger.MAC2Given)
+}
+
+func (e *entry) loadOutcome(b *journal.LoadOutcome) error {
+	it, err := e.begun(ledger.TopUp)
+	if err != nil {
+		return err
+	}
+	if b.SAMGave && !it.SAM.IsZero() {
+		if err := e.apply(e.Name, it, ledger.MAC2Given); err != nil {
+			return err
+		}
+	}
+	if b.Result != journal.Done || !b.HasTAC {
+		return e.said(it, b.Result)
+	}
+	return e.loadProved(it, b.TAC, b.After)
+}
+
+// loadProved checks the TAC of a load. It covers the balance after and the
+// authority's stamp; under one name the authority may have answered more than
+// once, and only the last answer can have been used, but which one reached
+// the card last is the card's word.
+func (e *entry) loadProved(it *ledger.Item, tac suite.MAC, after money.Fen) error {
+	c, ok := e.card(it.Card)
+	if !ok {
+		return verdict(record.HeldUnknownCard)
+	}
+	var stamps []money.Stamp
+	var afters []money.Fen
+	unauthorised := false
+	if it.SAM.IsZero() {
+		given, err := e.authorisations(it.Name)
+		if err != nil {
+			return err
+		}
+		for _, g := range given {
+			stamps, afters = append(stamps, g.Answer.Stamp), append(afters, g.Request.Intent.Before+it.Amount)
+		}
+		unauthorised = len(given) == 0
+	} else {
+		stamps = append(stamps, it.Stamp)
+	}
+	in, err := e.body(it.Name)
+	if err != nil {
+		return err
+	}
+	if b, ok := in.(*journal.LoadIntent); ok {
+		stamps, afters = append(stamps, b.Stamp), append(afters, b.Before+it.Amount, after)
+	}
+	for i, stamp := range stamps {
+		for k, after := range afters {
+			if stamp == (money.Stamp{}) || after < it.Amount || contains(stamps[:i], stamp) || contains(afters[:k], after) {
+				continue
+			}
+			ok, err := e.Vault.VerifyLoad(c, vault.LoadProof{Terminal: it.Name.Terminal, TxType: it.TxType, After: after,
+				Amount: it.Amount, Counter: it.Counter, Stamp: stamp, TAC: tac})
+			if err != nil {
+				return err
+			}
+			if ok {
+				if unauthorised {
+					e.alarm(record.AlarmUnauthorised, it.Name, "the card was loaded without our MAC2")
+				}
+				return e.proved(it, true)
+			}
+		}
+	}
+	return verdict(record.HeldBadTAC)
+}
+
+func contains[T comparable](list []T, x T) bool {
+	for _, y := range list {
+		if x == y {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *entry) cashReturned(b *journal.CashReturned) error {
+	it, err := e.begun(ledger.TopUp)
+	if err != nil {
+		return err
+	}
+	return e.apply(e.Name, it, ledger.CashReturned)
+}
+
+func (e *entry) cardSale(b *journal.CardSale) error {
+	r, ok := e.Master.Range(b.Card)
+	switch {
+	case !ok:
+		return verdict(record.HeldUnknownCard)
+	case r.Shop == 0 || r.Shop != e.epoch.shop:
+		return verdict(record.HeldNotInRange)
+	case b.Deposit < 0 || b.Deposit > money.MaxFen:
+		return verdict(record.HeldAmount)
+	}
+	s, err := e.sale(b.Card)
+	if err != nil {
+		return err
+	}
+	if s != nil {
+		return verdict(record.HeldSold)
+	}
+	s = &storage.Sale{Card: b.Card, Shop: e.epoch.shop, Name: e.Name}
+	e.sales[b.Card] = s
+	e.change.Sales = append(e.change.Sales, *s)
+	e.post(e.Name, ledger.Sale(e.epoch.shop, b.Deposit))
+	return nil
+}
+
+// ReadState splits a report into challenge and answer: 8 bytes of challenge
+// before the 42 bytes of the SAM, or the 42 bytes alone when the challenge is
+// known otherwise.
+func ReadState(b []byte, otherwise [8]byte) ([8]byte, []byte) {
+	if len(b) == 8+suite.LoadSAMStateLen+4 {
+		return [8]byte(b), b[8:]
+	}
+	return otherwise, b
+}
+
+func (e *entry) samReport(b *journal.SAMReport) error {
+	if !e.epoch.loadSAM.IsZero() && b.SAM != e.epoch.loadSAM {
+		return verdict(record.HeldSAM)
+	}
+	st, err := e.Vault.VerifySAMState(ReadState(b.State, [8]byte{}))
+	if errors.Is(err, vault.ErrMAC) || err == nil && st.SAM != b.SAM {
+		return verdict(record.HeldBadState)
+	}
+	if err != nil {
+		return err
+	}
+	s, err := e.sam(b.SAM)
+	if err != nil {
+		return err
+	}
+	if st.Total != s.Gave || st.Count != s.GaveCount {
+		e.alarm(record.AlarmSAMTotal, e.Name, fmt.Sprintf("SAM says %d in %d, journal says %d in %d", st.Total, st.Count, s.Gave, s.GaveCount))
+	}
+	return nil
+}
+
+func (e *entry) observation(b *journal.Observation) error {
+	it, err := e.item(b.Item)
+	if err != nil {
+		return err
+	}
+	if it == nil || !it.Intent {
+		return verdict(record.HeldUnknownItem)
+	}
+	if it.Card != b.Card || it.Counter != b.Counter || it.TxType != b.TxType {
+		return verdict(record.HeldMismatch)
+	}
+	if !b.HasTAC {
+		// The reading of another terminal counts as the terminal's own would:
+		// provisionally, until a cryptogram bears this counter.
+		if it.State == ledger.InHeld && b.Now == b.Counter {
+			return e.apply(e.Name, it, ledger.SaidNotDone)
+		}
+		return nil
+	}
+	if it.Load() {
+		return e.loadProved(it, b.TAC, -1)
+	}
+	in, err := e.body(it.Name)
+	if err != nil {
+		return err
+	}
+	body, ok := in.(*journal.PurchaseIntent)
+	if !ok {
+		return verdict(record.HeldUnknownItem)
+	}
+	return e.purchaseProved(it, e.purchase(it.Name.Terminal, body, b.TAC, b.MAC2, true))
+}
