@@ -124,6 +124,13 @@ func (b *tab) text(testid string) string {
 	return eval[string](b, `document.querySelector('`+id(testid)+`').textContent`)
 }
 
+// settled waits until a result stands and can be left by a key.
+func (b *tab) settled(verdict string) {
+	b.t.Helper()
+	b.says("result-verdict", verdict)
+	b.until("the result is settled", `["finish", "cash-returned"].includes(document.activeElement?.dataset.testid)`)
+}
+
 // until waits for an expression to hold.
 func (b *tab) until(what, js string) {
 	b.t.Helper()
@@ -262,6 +269,7 @@ func serve(t *testing.T, f *fake, sim bool) string {
 // The clerk's day with keys alone: log in, open the shift, top up, pay a
 // bill, a top-up that is not done, one that is not certain, close the shift.
 func TestBrowserClerk(t *testing.T) {
+	t.Parallel()
 	f := newFake()
 	b := newTab(t, newBrowser(t), serve(t, f, false), 1024, 768)
 	b.open("/clerk")
@@ -294,7 +302,7 @@ func TestBrowserClerk(t *testing.T) {
 	b.says("change", "¥50.00")
 	b.run(chromedp.Focus(chromedp.CSS(id("tendered"))))
 	b.press(kb.Enter)
-	b.says("result-verdict", "成功")
+	b.settled("成功")
 	b.says("card-balance", "¥170.00")
 	b.says("result-facts", "¥50.00")
 	b.look("clerk-done", 14, 44, "1024x768", "1920x1080")
@@ -327,7 +335,7 @@ func TestBrowserClerk(t *testing.T) {
 	b.look("clerk-redeem", 14, 44, "1024x768")
 	b.run(chromedp.Focus(chromedp.CSS(id("redeem-amount"))))
 	b.press(kb.Enter)
-	b.says("result-verdict", "成功")
+	b.settled("成功")
 	b.says("card-balance", "¥83.60")
 	b.press(kb.Enter)
 
@@ -335,7 +343,7 @@ func TestBrowserClerk(t *testing.T) {
 	f.with(func() { f.result = journal.NotDone })
 	b.press(kb.F2)
 	b.typeIn("amount", "20\r\r")
-	b.says("result-verdict", "没有成功")
+	b.settled("没有成功")
 	b.look("clerk-notdone", 14, 44, "1024x768", "1920x1080")
 	b.press(kb.F9)
 	b.says("result-sentence", "现金已退")
@@ -345,7 +353,7 @@ func TestBrowserClerk(t *testing.T) {
 	f.with(func() { f.result = journal.Unknown })
 	b.press(kb.F2)
 	b.typeIn("amount", "20\r\r")
-	b.says("result-verdict", "结果待查")
+	b.settled("结果待查")
 	b.says("result-facts", "310100001234-1-")
 	b.look("clerk-unknown", 14, 44, "1024x768", "1920x1080")
 	b.press(kb.Escape)
@@ -364,7 +372,7 @@ func TestBrowserClerk(t *testing.T) {
 	b.look("clerk-void", 14, 44, "1024x768")
 	b.run(chromedp.SetValue(chromedp.CSS(id("second")), "9"))
 	b.typeIn("second-pin", "9999\r")
-	b.says("result-verdict", "成功")
+	b.settled("成功")
 	b.press(kb.Enter)
 
 	// Close, counted blind.
@@ -382,6 +390,7 @@ func TestBrowserClerk(t *testing.T) {
 // A customer pays: every step measured in three sizes and both languages,
 // one language change in the middle, and nothing left behind.
 func TestBrowserKiosk(t *testing.T) {
+	t.Parallel()
 	f := newFake()
 	b := newTab(t, newBrowser(t), serve(t, f, false), 1024, 768)
 	b.open("/kiosk")
@@ -467,9 +476,10 @@ func TestBrowserKiosk(t *testing.T) {
 // Idle: after 60 s a question, after 20 s more everything is forgotten; but
 // never while the card is being written.
 func TestBrowserKioskIdle(t *testing.T) {
+	t.Parallel()
 	f := newFake()
 	b := newTab(t, newBrowser(t), serve(t, f, false), 1024, 768)
-		b.open("/")
+	b.open("/")
 	b.fastSeconds()
 	b.open("/kiosk")
 	f.insert(cardA)
@@ -485,12 +495,13 @@ func TestBrowserKioskIdle(t *testing.T) {
 	b.until("forgotten", `document.querySelector('[data-testid="account-typed"]').firstChild.textContent === ""`)
 	f.with(func() { f.status.Busy = true })
 	b.see("working")
-	b.run(chromedp.Sleep(9 * time.Second)) // 90 of the page's seconds
+	b.run(chromedp.Sleep(5 * time.Second)) // 100 of the page's seconds
 	b.see("working")
 	b.quiet()
 }
 
 func TestBrowserDesk(t *testing.T) {
+	t.Parallel()
 	f := newFake()
 	browser := newBrowser(t)
 	b := newTab(t, browser, serve(t, f, true), 1024, 768)
@@ -524,13 +535,13 @@ func TestBrowserDesk(t *testing.T) {
 	b.quiet()
 }
 
-// fastSeconds makes the page's seconds pass ten times as fast in what is
+// fastSeconds makes the page's seconds pass twenty times as fast in what is
 // opened from now on.
 func (b *tab) fastSeconds() {
 	b.t.Helper()
 	b.run(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{
-			Source: `{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => real(fn, ms === 1000 ? 100 : ms, ...a); }`,
+			Source: `{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => real(fn, ms === 1000 ? 50 : ms, ...a); }`,
 		})
 		return err
 	}))

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 )
 
 var update = flag.Bool("update", false, "write the answers in docs/api.md anew")
@@ -18,6 +19,11 @@ var update = flag.Bool("update", false, "write the answers in docs/api.md anew")
 // The examples of docs/api.md, run in their order, answer what the page says;
 // and every endpoint has one.
 func TestAPIExamples(t *testing.T) {
+	pins()
+	synctest.Test(t, apiExamples) // no time passes, so that every answer is the same each time
+}
+
+func apiExamples(t *testing.T) {
 	const path = "../docs/api.md"
 	doc, err := os.ReadFile(path)
 	if err != nil {
@@ -93,7 +99,7 @@ func TestAPIExamples(t *testing.T) {
 			}
 		}
 	}
-	if n < 30 {
+	if n < 27 {
 		t.Errorf("only %d examples found", n)
 	}
 }

@@ -21,7 +21,6 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx := r.Context()
 	rc := http.NewResponseController(w)
-	rc.SetReadDeadline(time.Time{}) // a stream has nothing more to read
 	w.Header().Set("Content-Type", "text/event-stream")
 	send := func() error {
 		b, err := json.Marshal(s.statusView(s.door.caller(r, false)))

@@ -461,6 +461,9 @@ func TestWrongPINs(t *testing.T) {
 			t.Errorf("right PIN after the wait: %d", code)
 		}
 		if code, _ := b.login("7", "0000"); code != 401 {
+			t.Error("a wrong PIN after a right one")
+		}
+		if code, _ := b.login("7", "2468"); code != 200 {
 			t.Error("a right PIN does not clear the wrong ones")
 		}
 		// A number that nobody has is told no differently.
@@ -529,9 +532,10 @@ func TestVoidWantsSecondPerson(t *testing.T) {
 		"one without a right": {`{"second":"8","second_pin":"1357"}`, 403, CodeSecond},
 		"wrong PIN":           {`{"second":"9","second_pin":"0000"}`, 401, CodeLoginFailed},
 	} {
-		code, v := b.do("POST", path, c.body, key()...)
-		t.Log(name)
-		wantRefusal(t, code, v, c.status, c.code)
+		t.Run(name, func(t *testing.T) {
+			code, v := b.do("POST", path, c.body, key()...)
+			wantRefusal(t, code, v, c.status, c.code)
+		})
 	}
 	if code, v := b.do("POST", path, `{"second":"9","second_pin":"9999"}`, key()...); code != 200 {
 		t.Errorf("with a second person: %d %v", code, v)

@@ -228,6 +228,9 @@ func (s *Server) statusView(c caller) statusView {
 	if s.cfg.Link != nil {
 		l := s.cfg.Link.Link()
 		v.Link = linkView{st.Online, when(l.LastSync), l.Standing, l.Skew.Milliseconds(), l.Error}
+		if !c.clerk() {
+			v.Link.Error = ""
+		}
 	}
 	for _, w := range st.Warnings {
 		v.Warnings = append(v.Warnings, *s.problem(w))

@@ -7,6 +7,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -95,7 +97,7 @@ func impostor(t *testing.T, cert *tls.Certificate) (url string, asked *int) {
 	t.Helper()
 	ln := tls.NewListener(loopback(t), &tls.Config{Certificates: []tls.Certificate{*cert}, ClientAuth: tls.RequestClientCert})
 	n := 0
-	s := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { n++ })}
+	s := &http.Server{Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) { n++ }), ErrorLog: log.New(io.Discard, "", 0)}
 	done := make(chan struct{})
 	go func() { defer close(done); s.Serve(ln) }()
 	t.Cleanup(func() { s.Close(); <-done })

@@ -36,6 +36,7 @@ type syncState struct {
 	next     map[uint32]uint64 // by epoch: the next sequence to send
 	batch    int               // bytes of entries in a batch
 	renewed  time.Time         // last try, by the monotonic clock
+	stuck    error             // what the utility did not take of an earlier epoch, at the last poll
 }
 
 func newSyncState() syncState {
@@ -125,17 +126,19 @@ func (c *Client) pass(ctx context.Context, greet bool) error {
 			return err
 		}
 	}
-	var stuck error
-	for _, e := range epochs[:len(epochs)-1] {
-		if !greet || e.Acked == e.Head.Seq {
-			continue
-		}
-		if err := c.sendOld(ctx, e); err != nil {
-			if !final(err) {
-				return err
+	if greet {
+		c.sync.stuck = nil
+		for _, e := range epochs[:len(epochs)-1] {
+			if e.Acked == e.Head.Seq {
+				continue
 			}
-			stuck = &stuckError{epoch: e.Head.Epoch, cause: err}
-			c.log.Error("entries of an earlier epoch are not taken", "epoch", e.Head.Epoch, "err", err)
+			if err := c.sendOld(ctx, e); err != nil {
+				if !final(err) {
+					return err
+				}
+				c.sync.stuck = &stuckError{epoch: e.Head.Epoch, cause: err}
+				c.log.Error("entries of an earlier epoch are not taken", "epoch", e.Head.Epoch, "err", err)
+			}
 		}
 	}
 	switch c.sync.standing {
@@ -147,7 +150,7 @@ func (c *Client) pass(ctx context.Context, greet bool) error {
 		return err
 	}
 	c.sync.greeted = true // what is stuck does not concern the present epoch
-	return stuck
+	return c.sync.stuck
 }
 
 // stuckError says that everything was sent but what the utility does not take
@@ -173,7 +176,8 @@ func final(err error) bool {
 	return errors.Is(err, store.ErrAck) || errors.Is(err, ErrNoKey)
 }
 
-// hello says hello for one epoch and keeps the sections that came.
+// hello says hello for one epoch and keeps the sections that came; more is
+// false when none of them was new.
 func (c *Client) hello(ctx context.Context, e store.Epoch) (a wire.HelloAnswer, more bool, err error) {
 	q, err := c.helloOf(e)
 	if err != nil {
@@ -237,13 +241,15 @@ func (c *Client) helloOf(e store.Epoch) (*wire.Hello, error) {
 // greet learns where the present epoch stands.
 func (c *Client) greet(ctx context.Context, e store.Epoch) error {
 	c.sync.greeted = false
-	for {
+	// What does not fit into one answer comes with the next; on a busy day
+	// there is always something newer, so not for ever.
+	for round := wire.SectionHotlist; ; round++ {
 		a, more, err := c.hello(ctx, e)
 		if err != nil {
 			return err
 		}
-		if more {
-			continue // sections come until none is new
+		if more && round < wire.SectionItems {
+			continue
 		}
 		standing, err := c.place(e, a)
 		if err != nil {

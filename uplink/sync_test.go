@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dianka/dianka/internal/canon"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/store"
@@ -102,6 +103,26 @@ func TestAnswerAlteredOnTheWay(t *testing.T) {
 	write(t, n.store, 3)
 	n.flush(t)
 	n.same(t, h)
+}
+
+// forger signs acknowledgements with a key of its own.
+type forger struct{ *fake }
+
+func (f *forger) Seal(what string, r canon.Record) []byte {
+	if what == "ack" {
+		return wire.Seal(what, r, journalKey)
+	}
+	return f.fake.Seal(what, r)
+}
+
+func TestForgedAck(t *testing.T) {
+	h := serve(t, loopback(t), terminals.Options{})
+	keys, ident := h.enrol(t, terminalA)
+	n := serveOther(t, h, &forger{h.fake}).run(t, keys, newStore(t, ident), nil)
+	write(t, n.store, 3)
+	if err := n.Flush(t.Context()); !errors.Is(err, wire.ErrSignature) || n.store.Acked() != 0 {
+		t.Errorf("%v, acknowledged through %d", err, n.store.Acked())
+	}
 }
 
 func TestBadLine(t *testing.T) {
@@ -266,7 +287,7 @@ func TestBehindAndForked(t *testing.T) {
 	k.stop()
 
 	// Enrolled again: a new epoch is taken, the forked rest stays and shows.
-	keys2, ident2, err := uplink.Enrol(t.Context(), uplink.EnrolOptions{URL: h.url, Code: h.code(terminalA, "again"), Terminal: terminalA, Previous: &keys})
+	keys2, ident2, err := uplink.Enrol(t.Context(), uplink.EnrolOptions{URL: h.url, Code: h.code(terminalA, "AGAIN"), Terminal: terminalA, Previous: &keys})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +311,7 @@ func TestOldEpochIsSentFirst(t *testing.T) {
 	keys, ident := h.enrol(t, terminalA)
 	s := newStore(t, ident)
 	write(t, s, 4)
-	keys2, ident2, err := uplink.Enrol(t.Context(), uplink.EnrolOptions{URL: h.url, Code: h.code(terminalA, "again"), Terminal: terminalA, Previous: &keys})
+	keys2, ident2, err := uplink.Enrol(t.Context(), uplink.EnrolOptions{URL: h.url, Code: h.code(terminalA, "AGAIN"), Terminal: terminalA, Previous: &keys})
 	if err != nil {
 		t.Fatal(err)
 	}

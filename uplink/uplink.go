@@ -188,7 +188,9 @@ func (c *Client) connect(k Keys) error {
 	if old := c.link.Swap(l); old != nil {
 		old.client.CloseIdleConnections()
 	}
-	c.update(func(s *Status) { s.CertificateEnd = pair.Leaf.NotAfter })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status.CertificateEnd = pair.Leaf.NotAfter
 	return nil
 }
 

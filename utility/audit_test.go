@@ -22,7 +22,7 @@ func TestAuditSees(t *testing.T) {
 	const unlock = "DROP TRIGGER posting_keep; DROP TRIGGER posting_stay; DROP TRIGGER log_keep; DROP TRIGGER log_stay;"
 	for name, change := range map[string]string{
 		"nothing":                   "",
-		"a posting by a fen":        "UPDATE posting SET amount = amount + 1 WHERE n = 0 AND account = (SELECT min(account) FROM posting);",
+		"a posting by a fen":        "UPDATE posting SET amount = amount + 1 WHERE account = (SELECT min(account) FROM posting);",
 		"a posting gone":            "DELETE FROM posting WHERE n = 1 AND account = (SELECT account FROM posting WHERE n = 1 LIMIT 1);",
 		"a balance by a fen":        "UPDATE balance SET amount = amount + 1 WHERE account = (SELECT min(account) FROM balance);",
 		"a fen between customers":   "UPDATE posting SET amount = amount - 1 WHERE account = x'01000000003b9aca01' AND line = (SELECT max(line) FROM posting) AND n = (SELECT min(n) FROM posting WHERE account = x'01000000003b9aca01'); UPDATE balance SET amount = amount - 1 WHERE account = x'01000000003b9aca01'; INSERT INTO posting SELECT x'01000000003b9aca02', line, 9999, terminal, epoch, seq, 1 FROM posting WHERE account = x'01000000003b9aca01' ORDER BY n LIMIT 1; UPDATE balance SET amount = amount + 1 WHERE account = x'01000000003b9aca02';",

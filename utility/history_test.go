@@ -1,6 +1,8 @@
 package utility_test
 
 import (
+	"flag"
+	"os"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -12,6 +14,14 @@ import (
 	. "github.com/dianka/dianka/utility/utilitytest"
 	"github.com/dianka/dianka/wire"
 )
+
+// TestMain runs fewer histories than rapid's hundred: each opens a database.
+// -rapid.checks runs more.
+func TestMain(m *testing.M) {
+	flag.Set("rapid.checks", "20")
+	flag.Parse()
+	os.Exit(m.Run())
+}
 
 // truth is what really happened on a card, which the utility must never
 // contradict, whatever it was told in whichever order.

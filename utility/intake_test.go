@@ -74,7 +74,7 @@ func until(t testing.TB, w *World, x *Terminal, cut func(left int) int) {
 // TestOrderOfBatches: sent twice, reversed, cut in half, interleaved on two
 // connections, the ledger is the same to the bit.
 func TestOrderOfBatches(t *testing.T) {
-	const size = 40
+	const size = 16
 	whole := func(left int) int { return min(left, size) }
 	ways := map[string]func(w *World, x, y *Terminal){
 		"once": func(w *World, x, y *Terminal) { until(t, w, x, whole); until(t, w, y, whole) },
@@ -129,8 +129,8 @@ func TestOrderOfBatches(t *testing.T) {
 	for name, way := range ways {
 		w := NewWorld(t)
 		x, y := w.Terminal(1), w.Terminal(2)
-		busy(w, x, 10000, 60)
-		busy(w, y, 20000, 60)
+		busy(w, x, 10000, 24)
+		busy(w, y, 20000, 24)
 		way(w, x, y)
 		h, err := w.Service.LedgerHash(ctx)
 		if err != nil {
@@ -184,6 +184,9 @@ func TestBatchOfAnother(t *testing.T) {
 	b.Signature = b.End().Sign(y.Key)
 	if _, err := w.Service.Intake(ctx, x.ID, b); !errors.Is(err, utility.ErrRefused) {
 		t.Errorf("signed by another: %v", err)
+	}
+	if _, err := w.Service.Intake(ctx, y.ID, b); !errors.Is(err, utility.ErrRefused) {
+		t.Errorf("entries in another's name under the sender's own key: %v", err)
 	}
 	if a, err := w.Service.Ask(ctx, x.ID, wire.Question{Name: journal.Name{Terminal: x.ID, Epoch: 1, Seq: 1}}); err != nil || a.Stored {
 		t.Errorf("asked: %+v, %v", a, err)

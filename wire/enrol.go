@@ -35,24 +35,25 @@ func PinOf(ca []byte) CAPin {
 var codeDigits = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // EnrolmentCode is what a technician types or scans once: "DK1-", the
-// one-time secret, "-", and the pin of the utility's CA in 26 base32 digits.
-// It lets a terminal know the utility before the utility knows the terminal.
+// one-time secret in upper case, "-", and the pin of the utility's CA in 26
+// base32 digits. It lets a terminal know the utility before the utility knows
+// the terminal.
 func EnrolmentCode(secret string, ca []byte) string {
 	pin := PinOf(ca)
 	return "DK1-" + secret + "-" + codeDigits.EncodeToString(pin[:])
 }
 
-// ParseEnrolmentCode reads what EnrolmentCode writes; blanks around and
-// within it do not count. It fails with ErrEnrolmentCode.
+// ParseEnrolmentCode reads what EnrolmentCode writes; case, and blanks around
+// and within it, do not count. It fails with ErrEnrolmentCode.
 func ParseEnrolmentCode(s string) (secret string, pin CAPin, err error) {
-	s = strings.Join(strings.Fields(s), "")
+	s = strings.ToUpper(strings.Join(strings.Fields(s), ""))
 	rest, ok := strings.CutPrefix(s, "DK1-")
 	i := strings.LastIndexByte(rest, '-')
 	if !ok || i < 1 || i > maxSecret {
 		return "", CAPin{}, ErrEnrolmentCode
 	}
-	b, err := codeDigits.DecodeString(strings.ToUpper(rest[i+1:]))
-	if err != nil || len(b) != len(pin) || codeDigits.EncodeToString(b) != strings.ToUpper(rest[i+1:]) {
+	b, err := codeDigits.DecodeString(rest[i+1:])
+	if err != nil || len(b) != len(pin) || codeDigits.EncodeToString(b) != rest[i+1:] {
 		return "", CAPin{}, ErrEnrolmentCode
 	}
 	return rest[:i], CAPin(b), nil

@@ -2,7 +2,11 @@ package desk
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +30,7 @@ type running struct {
 func start(t *testing.T, o Options) *running {
 	t.Helper()
 	if o.Dir == "" {
-		o.Dir = t.TempDir()
+		o.Dir = tempDir(t)
 	}
 	o.Software = "test"
 	if testing.Verbose() {
@@ -115,12 +119,9 @@ func (r *running) balance(a ledger.Account) money.Fen {
 	return b
 }
 
-var tokens int
+var tokens atomic.Int64
 
-func token() journal.Token {
-	tokens++
-	return journal.TokenOf(time.Unix(int64(tokens), 0).String())
-}
+func token() journal.Token { return journal.TokenOf(fmt.Sprint("token ", tokens.Add(1))) }
 
 func (r *running) topUp(id string, amount money.Fen) terminal.Receipt {
 	r.Helper()
@@ -145,4 +146,27 @@ func (r *running) want(what string, rc terminal.Receipt, want journal.Result) {
 	if rc.Result != want {
 		r.Fatalf("%s: result %d reason %d, want %d", what, rc.Result, rc.Reason, want)
 	}
+}
+
+func asRefusal(err error, r **terminal.Refusal) bool { return errors.As(err, r) }
+
+// memory is a folder whose syncs cost nothing, where there is one: these tests
+// kill and cut, and what a killed process wrote is in the kernel either way.
+// That a sync reaches a disk is the store's own tests' to show.
+func memory() string {
+	const shm = "/dev/shm"
+	if st, err := os.Stat(shm); err == nil && st.IsDir() {
+		return shm
+	}
+	return ""
+}
+
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(memory(), "desk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
 }

@@ -1,6 +1,6 @@
 // The clerk's page. State is what the server said and what was typed; draw
 // shows it all, in whichever language.
-import { $, $$, t, say, onLanguage, yuan, fen, time, age, call, money, fulfilled, live, beep, facts, glyph, el, view, Refused } from "./common.js";
+import { $, $$, t, say, onLanguage, yuan, fen, time, age, call, money, live, beep, facts, glyph, el, view, Refused } from "./common.js";
 
 const state = {
   status: null, cut: false, view: "home", mode: "topup",
@@ -22,7 +22,7 @@ function go(name) {
   const field = [...shown.querySelectorAll("input")].find((e) => e.offsetParent);
   (away ? $("confirm-back") : field ?? [...shown.querySelectorAll("button.first")].find((e) => e.offsetParent))?.focus();
 }
-const home = () => { state.receipt = state.lost = state.pending = state.bill = null; go("home"); };
+const home = () => { state.receipt = state.lost = state.pending = state.bill = state.owed = null; go("home"); };
 
 // trying runs a call and shows a refusal where the person is.
 async function trying(fn) {
@@ -252,13 +252,14 @@ const drawViews = {
   },
   closed(s) {
     const h = state.shift, diff = h.counted - h.expected;
-    $("shift-sums").replaceChildren(...[
-      ["shift.opening_cash", yuan(h.opening_cash)], ["shift.cash_in", yuan(h.cash_in)], ["shift.cash_out", yuan(h.cash_out)],
-      ["shift.expected", yuan(h.expected)], ["shift.counted", yuan(h.counted)],
-      ["shift.difference", diff === 0 ? t("shift.even") : yuan(diff)],
-      ["shift.topups", yuan(h.topups)], ["shift.redemptions", yuan(h.redemptions)], ["shift.voids", yuan(h.voids)],
-      ["shift.count", String(h.count)], ["strip.unsent", String(s.till?.unsent.count ?? "–")], ["strip.unknown", String(h.unknown)],
-    ].map(([k, v]) => { const tr = el("tr"); tr.append(el("td", "", t(k)), el("td", "sum", v)); return tr; }));
+    facts($("shift-sums"), [
+      ["shift.counted", yuan(h.counted)], ["shift.opening_cash", yuan(h.opening_cash)],
+      ["shift.expected", yuan(h.expected)], ["shift.cash_in", yuan(h.cash_in)],
+      ["shift.difference", diff === 0 ? t("shift.even") : yuan(diff)], ["shift.cash_out", yuan(h.cash_out)],
+      ["shift.topups", yuan(h.topups)], ["shift.redemptions", yuan(h.redemptions)],
+      ["shift.voids", yuan(h.voids)], ["shift.count", String(h.count)],
+      ["strip.unsent", String(s.till?.unsent.count ?? "–")], ["strip.unknown", String(s.till?.unknown ?? "–")],
+    ].map(([k, v]) => [t(k), v]));
   },
   confirm(s) {
     const p = state.pending, isVoid = state.mode === "void";
@@ -433,7 +434,7 @@ const keys = {
   F6: () => start("bill"),
   F7: () => trying(async () => { state.log = (await call("GET", "/api/v1/card/history")).records; state.view = "history"; }),
   F8: () => { form("shift").reset(); go("shift"); },
-  F9: () => state.owed && send(`/api/v1/transactions/${state.owed.id}/cash-returned`, {}),
+  F9: () => state.view === "result" && state.owed && send(`/api/v1/transactions/${state.owed.id}/cash-returned`, {}),
   F10: () => trying(async () => { await call("POST", "/api/v1/logout", {}); state.receipt = state.bill = null; state.view = "home"; await refresh(); }),
 };
 const homeKeys = { F2: "do-topup", F3: "do-redeem", F4: "do-sell", F7: "do-history", F8: "do-shift" };
@@ -468,7 +469,6 @@ addEventListener("keydown", (e) => {
 });
 for (const f of $$("form")) f.addEventListener("input", () => { if (f === form("redeem") && state.bill && f.account.value !== state.bill.account) state.bill = null; draw(); });
 $("ask-again").addEventListener("click", () => state.lost && send(state.lost.path, state.lost.body));
-$("finish").addEventListener("click", fulfilled);
 
 loginForm.addEventListener("submit", (e) => {
   e.preventDefault();

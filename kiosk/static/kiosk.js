@@ -8,12 +8,17 @@ clear("attract");
 
 // clear forgets everything that belongs to a person.
 function clear(name) {
-  fulfilled();
+  if (!state.lost) fulfilled(); // a wish whose end nobody knows keeps its key
   Object.assign(state, {
     view: name, account: "", again: "", asking: false, bill: null, amount: "", preset: null,
     refusal: null, receipt: null, lost: null, busy: false, idle: 0,
   });
 }
+
+// again loads the page anew, which gives it a session; slowly, since a browser
+// that keeps no cookies would do it for ever.
+let loading;
+const again = () => { loading ??= setTimeout(() => location.reload(), 2000); };
 
 const steps = { attract: 1, reading: 1, account: 2, amount: 3, confirm: 4, working: 4, result: 5 };
 const personal = ["account", "amount", "confirm"];
@@ -22,7 +27,7 @@ function accept(s) {
   state.status = s;
   const c = s.card, had = state.card;
   state.card = c.number;
-  if (s.session.role !== "kiosk" && !state.busy) { location.reload(); return; }
+  if (s.session.role !== "kiosk" && !state.busy) { again(); return; }
   if (s.busy || state.busy) { draw(); return; }
   const out = s.stopped || !s.psam.present || s.psam.problem || !s.reader;
   if (out && state.view !== "result") clear("closed");
@@ -48,7 +53,7 @@ const all = JSON.parse(document.getElementById("messages").textContent);
 const both = (key) => Object.fromEntries(Object.entries(all).map(([l, m]) => [l, m[key]]));
 
 // masked hides the middle of an account for what stays on the screen.
-const masked = (n) => `${n.slice(0, 2)}······${n.slice(8)}`;
+const masked = (n) => `${n.slice(0, 2)}******${n.slice(8)}`;
 const grouped = (n) => n.replace(/^(\d{1,4})(\d{1,4})?(\d{1,2})?$/, (m, a, b, c) => [a, b, c].filter(Boolean).join(" "));
 
 function typed(box, shown, empty) {
@@ -140,7 +145,8 @@ function drawResult() {
   $("result-verdict").textContent = t(`verdict.${overall}_kiosk`);
   $("result-amount").textContent = r ? yuan(r.amount) : "";
   const words = r ?? state.lost;
-  $("result-money").textContent = words?.money ? say(words.money) : t("lost.money");
+  const shown = words?.money ? say(words.money) : t("lost.money");
+  $("result-money").textContent = r?.account ? shown.replaceAll(r.account, masked(r.account)) : shown;
   $("result-next").textContent = overall === "done" ? t("kiosk.take_card") : words?.next ? say(words.next) : t("lost.next_kiosk");
   $("result-reason").textContent = r?.reason ? say(r.reason.sentence) : "";
   facts($("result-facts"), r ? [
@@ -186,7 +192,7 @@ async function trying(fn) {
   try {
     await fn();
   } catch (e) {
-    if (e instanceof Refused && e.body.code === "login_needed") { location.reload(); return; }
+    if (e instanceof Refused && e.body.code === "login_needed") { again(); return; }
     state.refusal = e instanceof Refused ? e.body : { sentence: both("cut"), money: both("refusal.busy.money"), next: both("cut_note") };
   } finally {
     state.busy = false;
@@ -241,7 +247,7 @@ async function pay() {
   } catch (e) {
     if (e instanceof Refused && e.body.code !== "uncertain") {
       state.refusal = e.body;
-      if (e.body.code === "login_needed") location.reload();
+      if (e.body.code === "login_needed") again();
     } else {
       state.lost = { body, ...(e instanceof Refused ? e.body : {}) };
       state.view = "result";

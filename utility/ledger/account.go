@@ -132,7 +132,7 @@ var ErrAccount = errors.New("ledger: not an account")
 
 // ParseAccount reads what String writes.
 func ParseAccount(s string) (Account, error) {
-	head, key, _ := strings.Cut(s, "/")
+	head, key, keyed := strings.Cut(s, "/")
 	var err error
 	bad := func() (Account, error) { return Account{}, fmt.Errorf("%q: %w", s, ErrAccount) }
 	for class, c := range classes {
@@ -161,7 +161,7 @@ func ParseAccount(s string) (Account, error) {
 				return named(class, n), nil
 			}
 		default:
-			if key == "" {
+			if !keyed {
 				return Account{class: class}, nil
 			}
 		}

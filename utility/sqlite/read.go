@@ -3,9 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/dianka/dianka/journal"
@@ -16,9 +18,14 @@ import (
 	"github.com/dianka/dianka/wire"
 )
 
-// each runs a query and calls f for every row.
+// each runs a query and calls f for every row. The statement is kept: to
+// parse one costs more than to run it.
 func (d *DB) each(ctx context.Context, f func(*sql.Rows) error, query string, args ...any) error {
-	rows, err := d.read.QueryContext(ctx, query, args...)
+	s, err := d.statement(ctx, query)
+	if err != nil {
+		return err
+	}
+	rows, err := s.QueryContext(ctx, args...)
 	if err != nil {
 		return err
 	}
@@ -31,24 +38,56 @@ func (d *DB) each(ctx context.Context, f func(*sql.Rows) error, query string, ar
 	return rows.Err()
 }
 
-// among runs a query with a table w of the given keys, in as few statements
-// as the number of parameters allows.
-func (d *DB) among(ctx context.Context, columns string, keys [][]any, query string, f func(*sql.Rows) error) error {
-	const most = 256
-	for len(keys) > 0 {
-		n := min(len(keys), most)
-		row := "(" + strings.TrimSuffix(strings.Repeat("?,", len(keys[0])), ",") + "),"
-		q := "WITH w(" + columns + ") AS (VALUES " + strings.TrimSuffix(strings.Repeat(row, n), ",") + ") " + query
-		args := make([]any, 0, n*len(keys[0]))
-		for _, k := range keys[:n] {
-			args = append(args, k...)
-		}
-		if err := d.each(ctx, f, q, args...); err != nil {
-			return err
-		}
-		keys = keys[n:]
+func (d *DB) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+	d.readMu.Lock()
+	defer d.readMu.Unlock()
+	if s := d.reads[query]; s != nil {
+		return s, nil
 	}
-	return nil
+	s, err := d.read.PrepareContext(ctx, query)
+	if err == nil {
+		d.reads[query] = s
+	}
+	return s, err
+}
+
+// Columns of the table w of among.
+const (
+	byNumber = "value->>0"
+	byBytes  = "unhex(value->>0)"
+	byName   = "value->>0, value->>1, value->>2"
+	byStep   = "unhex(value->>0), value->>1, value->>2"
+)
+
+// among runs a query with a table w of keys, int64 or []byte. They come as
+// one JSON parameter, so that the statement is the same for any number.
+func (d *DB) among(ctx context.Context, columns, as string, keys [][]any, query string, f func(*sql.Rows) error) error {
+	if len(keys) == 0 {
+		return nil
+	}
+	j := []byte{'['}
+	for i, k := range keys {
+		if i > 0 {
+			j = append(j, ',')
+		}
+		j = append(j, '[')
+		for c, v := range k {
+			if c > 0 {
+				j = append(j, ',')
+			}
+			switch v := v.(type) {
+			case int64:
+				j = strconv.AppendInt(j, v, 10)
+			case []byte:
+				j = append(j, '"')
+				j = hex.AppendEncode(j, v)
+				j = append(j, '"')
+			}
+		}
+		j = append(j, ']')
+	}
+	q := "WITH w(" + as + ") AS MATERIALIZED (SELECT " + columns + " FROM json_each(?)) " + query
+	return d.each(ctx, f, q, string(append(j, ']')))
 }
 
 const lineColumns = "log.id, log.at, log.kind, log.body, log.hash"
@@ -137,7 +176,7 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 		Sales: map[money.CardNumber]storage.Sale{}, Loads: map[journal.Name][]record.Load{}, Voids: map[journal.Name]record.Void{},
 		SAMs: map[money.SAMID]storage.SAM{}, Held: map[journal.Name]string{},
 	}
-	const byName = " CROSS JOIN %s x ON x.terminal = w.t AND x.epoch = w.e AND x.seq = w.s"
+	const named = " CROSS JOIN %s x ON x.terminal = w.t AND x.epoch = w.e AND x.seq = w.s"
 	item := func(r *sql.Rows) error {
 		it, err := scanItem(r)
 		h.Items[it.Name] = it
@@ -165,30 +204,30 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 	}
 	err := errors.Join(
 		d.raw(ctx, w.Raw, h.Raw),
-		d.among(ctx, "t, e, s", nameKeys(w.Items), "SELECT "+itemCols+" FROM w"+fmt.Sprintf(byName, "item"), item),
-		d.among(ctx, "c, l, n", chain, "SELECT "+itemCols+" FROM w CROSS JOIN item x ON x.card = w.c AND x.load = w.l AND x.counter = w.n", item),
-		d.among(ctx, "n", accounts, "SELECT number, owner FROM w CROSS JOIN account ON number = n", func(r *sql.Rows) error {
+		d.among(ctx, byName, "t, e, s", nameKeys(w.Items), "SELECT "+itemCols+" FROM w"+fmt.Sprintf(named, "item"), item),
+		d.among(ctx, byStep, "c, l, n", chain, "SELECT "+itemCols+" FROM w CROSS JOIN item x ON x.card = w.c AND x.load = w.l AND x.counter = w.n", item),
+		d.among(ctx, byNumber, "n", accounts, "SELECT number, owner FROM w CROSS JOIN account ON number = n", func(r *sql.Rows) error {
 			var a storage.Account
 			err := r.Scan(&a.Number, &a.Owner)
 			h.Accounts[a.Number] = a.Owner
 			return err
 		}),
-		d.among(ctx, "c", sales, "SELECT "+saleColumns+" FROM w CROSS JOIN sale ON card = c", func(r *sql.Rows) error {
+		d.among(ctx, byBytes, "c", sales, "SELECT "+saleColumns+" FROM w CROSS JOIN sale ON card = c", func(r *sql.Rows) error {
 			s, err := scanSale(r)
 			h.Sales[s.Card] = s
 			return err
 		}),
-		d.among(ctx, "c", sams, "SELECT "+samColumns+" FROM w CROSS JOIN sam ON sam = c", func(r *sql.Rows) error {
+		d.among(ctx, byBytes, "c", sams, "SELECT "+samColumns+" FROM w CROSS JOIN sam ON sam = c", func(r *sql.Rows) error {
 			s, err := scanSAM(r)
 			h.SAMs[s.SAM] = s
 			return err
 		}),
-		d.among(ctx, "t, e, s", nameKeys(w.Held), "SELECT x.terminal, x.epoch, x.seq, x.reason, x.line FROM w"+fmt.Sprintf(byName, "held"), func(r *sql.Rows) error {
+		d.among(ctx, byName, "t, e, s", nameKeys(w.Held), "SELECT x.terminal, x.epoch, x.seq, x.reason, x.line FROM w"+fmt.Sprintf(named, "held"), func(r *sql.Rows) error {
 			x, err := scanHeld(r)
 			h.Held[x.Name] = x.Reason
 			return err
 		}),
-		d.among(ctx, "t, e, s", nameKeys(w.Loads), decision(record.KindLoad), func(r *sql.Rows) error {
+		d.among(ctx, byName, "t, e, s", nameKeys(w.Loads), decision(record.KindLoad), func(r *sql.Rows) error {
 			l, err := scanLine(r)
 			if err != nil {
 				return err
@@ -200,7 +239,7 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 			}
 			return err
 		}),
-		d.among(ctx, "t, e, s", nameKeys(w.Voids), decision(record.KindVoid), func(r *sql.Rows) error {
+		d.among(ctx, byName, "t, e, s", nameKeys(w.Voids), decision(record.KindVoid), func(r *sql.Rows) error {
 			l, err := scanLine(r)
 			if err != nil {
 				return err

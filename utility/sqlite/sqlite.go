@@ -37,7 +37,9 @@ var schema string
 
 // DB is a storage in one file. It may be used from any goroutine.
 type DB struct {
-	read *sql.DB
+	read   *sql.DB
+	readMu sync.Mutex
+	reads  map[string]*sql.Stmt
 
 	mu    sync.Mutex // guards everything below: one writer
 	write *sql.DB
@@ -60,7 +62,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, err
 	}
 	write.SetMaxOpenConns(1)
-	d := &DB{write: write, stmts: map[string]*sql.Stmt{}, lost: true}
+	d := &DB{write: write, stmts: map[string]*sql.Stmt{}, reads: map[string]*sql.Stmt{}, lost: true}
 	if err := d.open(ctx); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -103,6 +105,12 @@ func (d *DB) Close() error {
 	if d.conn != nil {
 		errs = append(errs, d.conn.Close())
 	}
+	d.readMu.Lock()
+	defer d.readMu.Unlock()
+	for _, s := range d.reads {
+		errs = append(errs, s.Close())
+	}
+	d.reads = map[string]*sql.Stmt{}
 	if d.read != nil {
 		errs = append(errs, d.read.Close())
 	}
@@ -210,13 +218,17 @@ func about(l record.Line) (n journal.Name, last uint64, head []byte, err error) 
 	return n, 0, nil, nil
 }
 
-// chunk is how many rows one statement inserts.
+// chunk is how many rows one statement inserts at most; what is left over goes
+// in quarters of it, so that there are few different statements to parse.
 const chunk = 64
 
 // insert writes rows with few statements: prefix, (?,…),(?,…), suffix.
 func (d *DB) insert(prefix, suffix string, rows [][]any) error {
 	for len(rows) > 0 {
-		n := min(len(rows), chunk)
+		n := chunk
+		for n > len(rows) {
+			n /= 4
+		}
 		row := "(" + strings.TrimSuffix(strings.Repeat("?,", len(rows[0])), ",") + "),"
 		key := fmt.Sprint(n, prefix)
 		s := d.stmts[key]
@@ -308,4 +320,15 @@ func scanItem(rows *sql.Rows) (it ledger.Item, err error) {
 	it.Void = journal.Ref{Epoch: uint32(ve), Seq: uint64(vs)}
 	it.VoidDebit = journal.Ref{Epoch: uint32(de), Seq: uint64(ds)}
 	return it, err
+}
+
+// Modes gives the journal mode and the synchronous setting of the connection
+// that writes; "wal" and 2 (FULL) unless something is wrong.
+func (d *DB) Modes() (journal string, synchronous int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	ctx := context.Background()
+	d.conn.QueryRowContext(ctx, "PRAGMA journal_mode").Scan(&journal)
+	d.conn.QueryRowContext(ctx, "PRAGMA synchronous").Scan(&synchronous)
+	return journal, synchronous
 }

@@ -168,7 +168,10 @@ func NewServer(svc Service, ca *pki.Authority, opt Options) *http.Server {
 	if opt.Clock == nil {
 		opt.Clock = time.Now
 	}
-	s := &http.Server{
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	return &http.Server{
 		Handler: h,
 		TLSConfig: &tls.Config{
 			MinVersion:     tls.VersionTLS13,
@@ -190,11 +193,8 @@ func NewServer(svc Service, ca *pki.Authority, opt Options) *http.Server {
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    8 << 10,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 16},
+		ErrorLog:          slog.NewLogLogger(opt.Log.Handler(), slog.LevelDebug),
 	}
-	if opt.Log != nil {
-		s.ErrorLog = slog.NewLogLogger(opt.Log.Handler(), slog.LevelDebug)
-	}
-	return s
 }
 
 // refusal is an answer other than 200. Cause is for the log only.
@@ -441,7 +441,7 @@ func judge(err error) *refusal {
 	switch {
 	case errors.As(err, &r):
 		return r
-	case errors.Is(err, wire.ErrMessage):
+	case errors.Is(err, wire.ErrMessage), errors.Is(err, utility.ErrInput):
 		return &refusal{status: http.StatusBadRequest, word: WordMessage, cause: err}
 	case errors.Is(err, utility.ErrCode):
 		return &refusal{status: http.StatusForbidden, word: WordCode, cause: err}

@@ -12,7 +12,9 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,11 +225,23 @@ const (
 // 10000..99999 in customers' hands.
 func NewWorld(t testing.TB) *World {
 	t.Helper()
-	w := &World{T: t, Path: filepath.Join(t.TempDir(), "utility.db"), Time: time.Date(2026, 3, 1, 9, 0, 0, 0, money.CST)}
-	_, key, _ := ed25519.GenerateKey(rand.Reader)
-	w.Vault = must(vault.New(suite.TestMasters(), key, profiles.Builtin()))
+	template.once.Do(func() { template.bytes = newTemplate(t) })
+	w := newWorld(t)
+	w.ok(os.WriteFile(w.Path, template.bytes, 0o600))
 	w.Open()
-	t.Cleanup(func() { w.Store.Close() })
+	return w
+}
+
+// template is the file of a new world: made once, it saves every test a score
+// of commits.
+var template struct {
+	once  sync.Once
+	bytes []byte
+}
+
+func newTemplate(t testing.TB) []byte {
+	w := newWorld(t)
+	w.Open()
 	ctx := context.Background()
 	w.ok(w.Service.AddShop(ctx, Shop, "corner shop", 0))
 	w.ok(w.Service.PayFloat(ctx, Shop, 1000_00, "first float"))
@@ -236,6 +250,21 @@ func NewWorld(t testing.TB) *World {
 	}
 	w.ok(w.Service.AddCards(ctx, CardNumber(1), CardNumber(9999), Profile, false, Shop))
 	w.ok(w.Service.AddCards(ctx, CardNumber(10000), CardNumber(99999), Profile, true, 0))
+	w.ok(w.Store.Close())
+	b, err := os.ReadFile(w.Path)
+	w.ok(err)
+	return b
+}
+
+func newWorld(t testing.TB) *World {
+	w := &World{T: t, Path: filepath.Join(t.TempDir(), "utility.db"), Time: time.Date(2026, 3, 1, 9, 0, 0, 0, money.CST)}
+	_, key, _ := ed25519.GenerateKey(rand.Reader)
+	w.Vault = must(vault.New(suite.TestMasters(), key, profiles.Builtin()))
+	t.Cleanup(func() {
+		if w.Store != nil {
+			w.Store.Close()
+		}
+	})
 	return w
 }
 

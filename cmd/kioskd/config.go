@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dianka/dianka/internal/cli"
+	"github.com/dianka/dianka/internal/config"
+	"github.com/dianka/dianka/kiosk"
+	"github.com/dianka/dianka/money"
+)
+
+// envPrefix begins the names of environment variables that override keys.
+const envPrefix = "KIOSKD"
+
+// Config is the configuration of a terminal in a shop.
+type Config struct {
+	State    string        `yaml:"state" doc:"folder of the terminal's file and keys, mode 0700"`
+	Utility  string        `yaml:"utility" doc:"address of the utility, https://host:port"`
+	Shop     string        `yaml:"shop" doc:"name of the shop on the screens; may be empty"`
+	Screens  ScreensConfig `yaml:"screens" doc:"who may see the screens"`
+	Readers  ReadersConfig `yaml:"readers" doc:"card readers, pcsc:<name> or any part of the name that fits one reader only; kioskd readers lists them"`
+	Staff    []StaffConfig `yaml:"staff" doc:"who may log in at the clerk's screen"`
+	TestKeys bool          `yaml:"test_keys" doc:"true for a bench with test SAMs and test cards: then only those are served, otherwise they are refused"`
+	Log      cli.Log       `yaml:"log" doc:"what is logged, to standard error"`
+}
+
+// ScreensConfig says where the screens are.
+type ScreensConfig struct {
+	Listen string   `yaml:"listen" doc:"address and port of screens and API"`
+	Remote bool     `yaml:"remote" doc:"true lets listen be an address that other machines reach; there is no TLS, so put something in front that has"`
+	Hosts  []string `yaml:"hosts" doc:"names by which browsers may call, beside localhost and loopback addresses"`
+}
+
+// ReadersConfig says which slot has which role. Which SAM it is is read from
+// the SAM.
+type ReadersConfig struct {
+	Card    string `yaml:"card" doc:"the customer's card"`
+	PSAM    string `yaml:"psam" doc:"the PSAM"`
+	LoadSAM string `yaml:"load_sam" doc:"the load SAM, which may be in the PSAM's slot; empty for none: then no top-up off line"`
+}
+
+// StaffConfig is a person.
+type StaffConfig struct {
+	ID      staffID  `yaml:"id" doc:"number, 1 to 6 digits"`
+	Name    string   `yaml:"name" doc:"as the screens show it"`
+	PINHash pinHash  `yaml:"pin_hash" doc:"what kioskd hash-pin prints"`
+	Rights  []string `yaml:"rights" doc:"any of topup (with giving cash back), redeem, sell, void, shift"`
+}
+
+// Types that say in which line they are wrong.
+type (
+	staffID money.StaffID
+	pinHash string
+)
+
+func (n *staffID) UnmarshalText(b []byte) error {
+	id, err := money.ParseStaffID(string(b))
+	*n = staffID(id)
+	return err
+}
+
+func (h *pinHash) UnmarshalText(b []byte) error {
+	*h = pinHash(b)
+	return kiosk.CheckPINHash(string(b))
+}
+
+func defaults() Config {
+	return Config{
+		State:   "/var/lib/dianka",
+		Screens: ScreensConfig{Listen: "127.0.0.1:8095"},
+		Log:     cli.Log{Level: "info", Format: "text"},
+	}
+}
+
+// loadConfig reads and checks a configuration.
+func loadConfig(path string) (Config, error) {
+	c := defaults()
+	if err := config.Load(path, envPrefix, &c); err != nil {
+		return c, err
+	}
+	missing := func(key, what string) error {
+		return fmt.Errorf("%s: %w: %s is missing: %s", path, config.ErrFile, key, what)
+	}
+	switch {
+	case c.State == "":
+		return c, missing("state", "the folder of the terminal's file")
+	case !strings.HasPrefix(c.Utility, "https://"):
+		return c, missing("utility", "https://host:port")
+	case c.Readers.Card == "":
+		return c, missing("readers.card", "the reader of the customer's card")
+	case c.Readers.PSAM == "":
+		return c, missing("readers.psam", "the reader of the PSAM")
+	}
+	return c, nil
+}
+
+func (c Config) staff() []kiosk.Staff {
+	var out []kiosk.Staff
+	for _, p := range c.Staff {
+		out = append(out, kiosk.Staff{ID: money.StaffID(p.ID), Name: p.Name, PINHash: string(p.PINHash), Rights: p.Rights})
+	}
+	return out
+}
+
+// configFlag adds --config to a command that needs one.
+func configFlag(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "config", "", "configuration file")
+	if err := cmd.MarkFlagRequired("config"); err != nil {
+		panic(err) // the flag is there
+	}
+}
+
+func newConfigCommand() *cobra.Command {
+	var markdown bool
+	cmd := &cobra.Command{
+		Use:   "config",
+		Short: "Print a configuration with every key, its default and what it is for",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if markdown {
+				reference(cmd.OutOrStdout())
+				return nil
+			}
+			c := defaults()
+			config.Reference(cmd.OutOrStdout(), envPrefix, &c)
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "as docs/kioskd.md has it")
+	return cmd
+}
+
+// reference writes docs/kioskd.md.
+func reference(w io.Writer) {
+	c := defaults()
+	fmt.Fprint(w, "# Configuration of kioskd\n\nThis page is made by `kioskd config --markdown`; a test keeps it current.\n\n"+
+		"`kioskd serve` reads one YAML file, strictly: an unknown or doubled key is an error with its line. An environment variable overrides the key beside which it stands. The values below are the defaults.\n\n```yaml\n")
+	config.Reference(w, envPrefix, &c)
+	fmt.Fprint(w, "```\n\n## Exit codes\n\n```text\n"+cli.ExitCodes+"\n```\n")
+}

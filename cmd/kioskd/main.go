@@ -1,0 +1,26 @@
+// Command kioskd is the terminal's daemon, and with --sim the whole system on
+// one desk. It is wiring and nothing else.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/dianka/dianka/internal/cli"
+)
+
+var version = "unknown" // set by the linker
+
+func main() {
+	insideNamespace()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return cli.Run(ctx, newRootCommand(), args, stdout, stderr)
+}

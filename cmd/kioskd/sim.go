@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/dianka/dianka/internal/cli"
+	"github.com/dianka/dianka/internal/desk"
+	"github.com/dianka/dianka/internal/filelock"
+	"github.com/dianka/dianka/kiosk"
+	"github.com/dianka/dianka/store"
+)
+
+// sim is the desk of --sim.
+type sim struct {
+	on     bool
+	reader string
+	state  string
+	listen string
+	level  slog.Level
+}
+
+func (s *sim) flags(f *pflag.FlagSet) {
+	f.BoolVar(&s.on, "sim", false, "the whole system on one desk, with simulated cards and test keys")
+	f.StringVar(&s.reader, "reader", "sim", "of --sim: sim, or pcsc for a real PC/SC service")
+	f.StringVar(&s.state, "state", ".state", "of --sim: folder of all state; the next start goes on from it")
+	f.StringVar(&s.listen, "listen", "127.0.0.1:8095", "of --sim: loopback address of the screens")
+	f.TextVar(&s.level, "log-level", slog.LevelError, "of --sim: DEBUG, INFO, WARN or ERROR")
+}
+
+// person is somebody of the sample shop, whose PIN everybody may know.
+type person struct {
+	kiosk.Staff
+	pin string
+}
+
+func people() []person {
+	return []person{
+		{kiosk.Staff{ID: 1, Name: "小陈 Chen", Rights: []string{kiosk.RightTopUp, kiosk.RightRedeem, kiosk.RightSell, kiosk.RightVoid, kiosk.RightShift}}, "1234"},
+		{kiosk.Staff{ID: 2, Name: "店长王 Wang", Rights: kiosk.Rights}, "2468"},
+	}
+}
+
+func (s *sim) run(cmd *cobra.Command) (err error) {
+	ctx := cmd.Context()
+	if s.reader != "sim" && s.reader != "pcsc" {
+		return fmt.Errorf("--reader is sim or pcsc, not %q", s.reader)
+	}
+	lock, err := filelock.Acquire(filepath.Join(s.state, "utility")) // as utilityd does, whose tools may look at a desk's utility
+	if err != nil {
+		return s.explain(err)
+	}
+	defer lock.Close()
+	line, err := kiosk.Listen(s.listen, false)
+	if err != nil {
+		return fmt.Errorf("%w; give another address with --listen", err)
+	}
+	defer line.Close()
+
+	o := desk.Options{
+		Dir: s.state, PCSC: s.reader == "pcsc", Software: "kioskd " + version,
+		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.level})),
+	}
+	readers, free, err := s.chooseReaders(ctx, &o)
+	if err != nil {
+		return err
+	}
+	defer free()
+	d, err := desk.Open(context.WithoutCancel(ctx), o) // it outlives the signal, so that what is under way ends in order
+	if err != nil {
+		return s.explain(err)
+	}
+	defer func() { err = errors.Join(err, d.Close()) }()
+
+	crew := people()
+	var staff []kiosk.Staff
+	for _, p := range crew {
+		if p.PINHash, err = kiosk.HashPIN(p.pin); err != nil {
+			return err
+		}
+		staff = append(staff, p.Staff)
+	}
+	screens, err := kiosk.New(kiosk.Config{
+		Terminal: d.Station.Terminal, Link: d.Station, Desk: d, Staff: staff, Shop: "幸福路便利店", Clock: d.Clock, Log: o.Log,
+	})
+	if err != nil {
+		return err
+	}
+
+	s.welcome(cmd, line.Addr(), readers, crew)
+	defer fmt.Fprintln(cmd.OutOrStdout(), "stopped")
+	return runScreens(ctx, screens, line, d.Run)
+}
+
+func (s *sim) welcome(cmd *cobra.Command, at net.Addr, readers string, crew []person) {
+	p := func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) }
+	p("Dianka (电卡) on one desk. Open this page:\n")
+	p("    http://%s/\n", at)
+	for _, w := range crew {
+		p("log in   staff number %s, PIN %s  (%s)", w.ID, w.pin, w.Name)
+	}
+	p("readers  %s", readers)
+	p("state    %s; the next start goes on from it, delete the folder to start anew", s.state)
+	p("stop     Ctrl-C")
+}
+
+// explain says what to do about an error of opening.
+func (s *sim) explain(err error) error {
+	if errors.Is(err, filelock.ErrHeld) || errors.Is(err, store.ErrInUse) {
+		return fmt.Errorf("the state folder %s is %w: stop the kioskd that runs on it with Ctrl-C, or give this one a folder of its own with --state and an address of its own with --listen", s.state, cli.ErrInUse)
+	}
+	return err
+}
+
+// chooseReaders says which readers the desk gets and why, and gives a
+// function that cleans up after them.
+func (s *sim) chooseReaders(ctx context.Context, o *desk.Options) (what string, free func(), err error) {
+	if s.reader == "sim" {
+		return "simulated, in this program; cards are put in on the page", func() {}, nil
+	}
+	// Short, since a socket's path may not be long.
+	if o.PCSCDir, err = os.MkdirTemp("", "dianka-"); err != nil {
+		return "", nil, err
+	}
+	return "a PC/SC service of our own with virtual readers, since no real reader is there; cards are put in on the page", func() { os.RemoveAll(o.PCSCDir) }, nil
+}

@@ -1,0 +1,114 @@
+// Package cli is what the commands have in common: how they end, and how they
+// log.
+//
+// It may import cobra, internal/config, internal/filelock and the standard
+// library. It knows nothing of what the commands do.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/dianka/dianka/internal/config"
+	"github.com/dianka/dianka/internal/filelock"
+)
+
+// Exit codes of every command; ExitCodes has them in words.
+const (
+	ExitOK         = 0
+	ExitFailed     = 1
+	ExitUsage      = 2
+	ExitConfig     = 3
+	ExitDifference = 4
+	ExitInUse      = 5
+)
+
+// ExitCodes documents the exit codes, for the help of a root command.
+const ExitCodes = `Exit codes:
+  0  done
+  1  failed; the message says why
+  2  the command line is not right
+  3  the configuration or the environment is not right
+  4  an audit found a difference, or records that do not verify
+  5  another process uses the file or the folder`
+
+// Errors that have an exit code of their own. Commands wrap them.
+var (
+	ErrUsage      = errors.New("the command line is not right")
+	ErrDifference = errors.New("not clean")
+	ErrInUse      = errors.New("in use by another process")
+)
+
+// Run executes a command tree and gives the exit code. An error is written to
+// stderr once, behind the name of the command.
+func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr io.Writer) int {
+	began := false
+	watch(root, &began)
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SilenceErrors, root.SilenceUsage = true, true
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	switch {
+	case !began, errors.Is(err, ErrUsage):
+		fmt.Fprintf(stderr, "see `%s --help`\n", root.Name())
+		return ExitUsage
+	case errors.Is(err, config.ErrFile), errors.Is(err, config.ErrEnv):
+		return ExitConfig
+	case errors.Is(err, ErrDifference):
+		return ExitDifference
+	case errors.Is(err, ErrInUse), errors.Is(err, filelock.ErrHeld):
+		return ExitInUse
+	}
+	return ExitFailed
+}
+
+// watch notes that a command began: what failed before is the command line.
+func watch(c *cobra.Command, began *bool) {
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			*began = true
+			return run(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		watch(sub, began)
+	}
+}
+
+// Group is what a command does that only holds others.
+func Group(cmd *cobra.Command, _ []string) error {
+	return fmt.Errorf("%w: say which: `%s --help`", ErrUsage, cmd.CommandPath())
+}
+
+// Log is the part of a configuration that says how to log.
+type Log struct {
+	Level  string `yaml:"level" doc:"the least that is logged: debug, info, warn or error"`
+	Format string `yaml:"format" doc:"text for people, json for machines"`
+}
+
+// New makes the logger.
+func (l Log) New(w io.Writer) (*slog.Logger, error) {
+	o := new(slog.HandlerOptions)
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
+		return nil, fmt.Errorf("%w: log.level is debug, info, warn or error, not %q", config.ErrFile, l.Level)
+	}
+	o.Level = level
+	switch l.Format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, fmt.Errorf("%w: log.format is text or json, not %q", config.ErrFile, l.Format)
+}
