@@ -141,41 +141,44 @@ func TestEvents(t *testing.T) {
 
 // A call in flight is answered before the server ends.
 func TestServeFinishesCalls(t *testing.T) {
-	f := newFake()
-	s := newServer(t, f)
-	b := clerk(t, s)
-	f.insert(cardA)
-	f.gate, f.entered = make(chan struct{}), make(chan struct{}, 1)
-	l, err := Listen("127.0.0.1:0", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(t.Context())
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(ctx, l) }()
-	answered := make(chan int, 1)
-	go func() {
-		r, _ := http.NewRequest("POST", "http://"+l.Addr().String()+"/api/v1/topups", strings.NewReader(topUpBodyOf(5000, 5000)))
-		r.Header.Set("Content-Type", "application/json")
-		r.Header.Set("Idempotency-Key", "in-flight-at-the-stop")
-		r.AddCookie(&http.Cookie{Name: clerkCookie, Value: b.cookies[clerkCookie]})
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			answered <- -1
-			return
+	pins()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		s := newServer(t, f)
+		b := clerk(t, s)
+		f.insert(cardA)
+		f.gate, f.entered = make(chan struct{}), make(chan struct{}, 1)
+		m := memory{make(chan net.Conn), make(chan struct{})}
+		ctx, stop := context.WithCancel(t.Context())
+		served := make(chan error, 1)
+		go func() { served <- s.Serve(ctx, m) }()
+		c := m.client()
+		t.Cleanup(c.CloseIdleConnections)
+		answered := make(chan int, 1)
+		go func() {
+			r, _ := http.NewRequest("POST", "http://127.0.0.1/api/v1/topups", strings.NewReader(topUpBodyOf(5000, 5000)))
+			r.Header.Set("Content-Type", "application/json")
+			r.Header.Set("Idempotency-Key", "in-flight-at-the-stop")
+			r.AddCookie(&http.Cookie{Name: clerkCookie, Value: b.cookies[clerkCookie]})
+			resp, err := c.Do(r)
+			if err != nil {
+				answered <- -1
+				return
+			}
+			resp.Body.Close()
+			answered <- resp.StatusCode
+		}()
+		<-f.entered
+		stop()
+		synctest.Wait()
+		close(f.gate)
+		if code := <-answered; code != 200 {
+			t.Errorf("answered %d", code)
 		}
-		resp.Body.Close()
-		answered <- resp.StatusCode
-	}()
-	<-f.entered
-	stop()
-	close(f.gate)
-	if code := <-answered; code != 200 {
-		t.Errorf("answered %d", code)
-	}
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // What was begun is finished although the browser went away.

@@ -1,6 +1,7 @@
 package utility_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -479,6 +480,38 @@ func TestAllowance(t *testing.T) {
 	}
 	if a, _ := w.Service.IssueAllowance(ctx, y.ID, wire.AllowanceRequest{SAM: y.LoadSAM, State: x.State([8]byte{}, installed)}); a.Refused != wire.CodeBadMAC {
 		t.Errorf("%+v", a)
+	}
+	w.Audit()
+}
+
+// TestGarbledEntries: whatever bytes a terminal signs as entries, they are
+// stored; what can't be read or accepted is in quarantine, what follows is
+// posted, and posting side and audit judge alike. (The decoder itself is
+// fuzzed where it lives; a fuzzer that instruments the database is too slow.)
+func TestGarbledEntries(t *testing.T) {
+	w := NewWorld(t)
+	x := w.Terminal(1)
+	busy(w, x, 10000, 12)
+	good := append([][]byte(nil), x.Entries...)
+	r := rand.New(rand.NewPCG(3, 4))
+	for i := range 600 {
+		b := append([]byte(nil), good[r.IntN(len(good))]...)
+		n := x.Next() // in its place in the chain, garbled only behind its name
+		copy(b[4:], binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint32(n.Terminal[:], n.Epoch), n.Seq))
+		for range r.IntN(3) {
+			b[22+r.IntN(len(b)-22)] ^= 1 << r.IntN(8)
+		}
+		if i%20 == 0 {
+			b = b[:r.IntN(len(b))]
+		}
+		x.AddBytes(b)
+	}
+	before := w.Balance(custAcc)
+	c := NewCard(10500)
+	x.Redeem(c, Account+9, 7_00)
+	w.Sync(x)
+	if got := w.Balance("customer/1000000010"); got < 7_00 || before != 0 {
+		t.Errorf("the entries after them were not posted: %s", got)
 	}
 	w.Audit()
 }

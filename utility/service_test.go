@@ -139,6 +139,19 @@ func TestRedemptionPostings(t *testing.T) {
 			s.u.Add(journal.Name{}, &journal.Observation{Item: n, Card: s.c.Number, TxType: in.TxType, Counter: in.Counter, Now: in.Counter, Balance: s.c.Balance})
 			return n
 		}, want: balances{"card": 0, custAcc: 0, "held": 0}},
+		{name: "an observation that is not of the item", do: func(s step) journal.Name {
+			in := s.c.InitPurchase(s.t, Account, 10_00)
+			n := s.t.Add(journal.Name{}, &in)
+			s.t.Add(n, pay(journal.Unknown))
+			s.w.Sync(s.t)
+			o := journal.Observation{Item: n, Card: s.c.Number, TxType: in.TxType, Counter: in.Counter + 1, Now: in.Counter + 1, Balance: s.c.Balance}
+			s.u.Add(journal.Name{}, &o)
+			o.Counter, o.Now, o.Card = in.Counter, in.Counter, CardNumber(10002)
+			s.u.Add(journal.Name{}, &o)
+			o.Item.Seq += 100
+			s.u.Add(journal.Name{}, &o)
+			return n
+		}, want: balances{"card": -10_00, "held": 10_00}, held: []string{record.HeldMismatch, record.HeldMismatch, record.HeldUnknownItem}},
 		{name: "unknown, then another redemption bears its counter", do: func(s step) journal.Name {
 			in := s.c.InitPurchase(s.t, Account, 10_00)
 			n := s.t.Add(journal.Name{}, &in)
@@ -456,6 +469,26 @@ func TestAuthoriseLoad(t *testing.T) {
 	// An old INITIALIZE can't be used under a new name either.
 	if a := w.Authorise(x, x.Next(), in); a.Refused != wire.CodeMoved {
 		t.Errorf("replayed INITIALIZE: %q", a.Refused)
+	}
+	w.Audit()
+}
+
+// An intent that is not what MAC2 was asked for under its name is not posted;
+// the reservation stays.
+func TestIntentDiffersFromAuthorised(t *testing.T) {
+	w := NewWorld(t)
+	x, c := w.Terminal(1), NewCard(10001)
+	in := c.InitLoad(x.ID, 50_00)
+	if a := w.Authorise(x, x.Next(), in); a.Refused != wire.OK {
+		t.Fatal(a.Refused)
+	}
+	in.Amount = 20_00
+	n := x.Add(journal.Name{}, &in)
+	x.Add(n, load(journal.NotDone))
+	w.Sync(x)
+	checkHeld(t, w, []string{record.HeldMismatch, record.HeldIntent})
+	if r, _ := w.Service.ShopRoom(ctx, Shop); r.Reserved != 50_00 {
+		t.Errorf("reserved %s", r.Reserved)
 	}
 	w.Audit()
 }

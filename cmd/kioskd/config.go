@@ -3,8 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
+	"github.com/goccy/go-yaml/ast"
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/internal/cli"
@@ -45,16 +47,17 @@ type ReadersConfig struct {
 
 // StaffConfig is a person.
 type StaffConfig struct {
-	ID      staffID  `yaml:"id" doc:"number, 1 to 6 digits"`
-	Name    string   `yaml:"name" doc:"as the screens show it"`
-	PINHash pinHash  `yaml:"pin_hash" doc:"what kioskd hash-pin prints"`
-	Rights  []string `yaml:"rights" doc:"any of topup (with giving cash back), redeem, sell, void, shift"`
+	ID      staffID `yaml:"id" doc:"number, 1 to 6 digits"`
+	Name    string  `yaml:"name" doc:"as the screens show it"`
+	PINHash pinHash `yaml:"pin_hash" doc:"what kioskd hash-pin prints"`
+	Rights  []right `yaml:"rights" doc:"any of topup (with giving cash back), redeem, sell, void, shift"`
 }
 
 // Types that say in which line they are wrong.
 type (
 	staffID money.StaffID
 	pinHash string
+	right   string
 )
 
 func (n *staffID) UnmarshalText(b []byte) error {
@@ -67,6 +70,18 @@ func (h *pinHash) UnmarshalText(b []byte) error {
 	*h = pinHash(b)
 	return kiosk.CheckPINHash(string(b))
 }
+
+func (r *right) UnmarshalText(b []byte) error {
+	*r = right(b)
+	if !slices.Contains(kiosk.Rights, string(b)) {
+		return fmt.Errorf("not a right: %q", b)
+	}
+	return nil
+}
+
+func (n *staffID) UnmarshalYAML(v ast.Node) error { return config.Text(v, n) }
+func (h *pinHash) UnmarshalYAML(v ast.Node) error { return config.Text(v, h) }
+func (r *right) UnmarshalYAML(v ast.Node) error   { return config.Text(v, r) }
 
 func defaults() Config {
 	return Config{
@@ -101,7 +116,11 @@ func loadConfig(path string) (Config, error) {
 func (c Config) staff() []kiosk.Staff {
 	var out []kiosk.Staff
 	for _, p := range c.Staff {
-		out = append(out, kiosk.Staff{ID: money.StaffID(p.ID), Name: p.Name, PINHash: string(p.PINHash), Rights: p.Rights})
+		s := kiosk.Staff{ID: money.StaffID(p.ID), Name: p.Name, PINHash: string(p.PINHash)}
+		for _, r := range p.Rights {
+			s.Rights = append(s.Rights, string(r))
+		}
+		out = append(out, s)
 	}
 	return out
 }

@@ -97,7 +97,7 @@ func deskCommand(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("never on line: %v", s)
 		}
 	}
-	if s := shop.call("GET", "/api/v1/status", ""); !strings.Contains(fmt.Sprint(s["shift"]), "open:true") {
+	if till, _ := shop.call("GET", "/api/v1/status", "")["till"].(map[string]any); till["shift"] == nil {
 		shop.call("POST", "/api/v1/shift/open", `{"cash":20000}`)
 	}
 	shop.call("POST", "/sim/put", `{"card":"zhang"}`)

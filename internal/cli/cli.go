@@ -1,8 +1,8 @@
 // Package cli is what the commands have in common: how they end, and how they
 // log.
 //
-// It may import cobra, internal/config, internal/filelock and the standard
-// library. It knows nothing of what the commands do.
+// It may import cobra, internal/config, internal/filelock and reader (whose
+// errors have a hint for people). It knows nothing of what the commands do.
 package cli
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"github.com/dianka/dianka/internal/config"
 	"github.com/dianka/dianka/internal/filelock"
+	"github.com/dianka/dianka/reader"
 )
 
 // Exit codes of every command; ExitCodes has them in words.
@@ -58,6 +59,9 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 		return ExitOK
 	}
 	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
+	if re := (*reader.Error)(nil); errors.As(err, &re) && re.Hint != "" {
+		fmt.Fprintf(stderr, "%s\n", re.Hint)
+	}
 	switch {
 	case !began, errors.Is(err, ErrUsage):
 		fmt.Fprintf(stderr, "see `%s --help`\n", root.Name())

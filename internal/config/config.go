@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
 )
 
 // Errors of reading a configuration.
@@ -49,7 +50,23 @@ func Parse(b []byte, cfg any) error {
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil // an empty file leaves the defaults
 	}
-	return fmt.Errorf("%w: %s", ErrFile, strings.TrimSpace(yaml.FormatError(err, false, true)))
+	// Line, column and reason, but never the text: it may hold a secret.
+	return fmt.Errorf("%w: %s", ErrFile, strings.TrimSpace(yaml.FormatError(err, false, false)))
+}
+
+// Text reads one value of a file into a type that checks its text, so that
+// the error names the line. Such a type calls it from its UnmarshalYAML; its
+// UnmarshalText alone serves environment variables.
+func Text(n ast.Node, into encoding.TextUnmarshaler) error {
+	var s string
+	err := yaml.NodeToValue(n, &s)
+	if err == nil {
+		err = into.UnmarshalText([]byte(s))
+	}
+	if err != nil {
+		return &yaml.SyntaxError{Message: err.Error(), Token: n.GetToken()}
+	}
+	return nil
 }
 
 func override(prefix string, v reflect.Value, env func(string) (string, bool)) error {

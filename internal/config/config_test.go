@@ -3,12 +3,29 @@ package config
 import (
 	"bytes"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/goccy/go-yaml/ast"
 )
 
+type even int
+
+func (e *even) UnmarshalText(b []byte) error {
+	n, err := strconv.Atoi(string(b))
+	*e = even(n)
+	if err == nil && n%2 != 0 {
+		err = errors.New("not even")
+	}
+	return err
+}
+
+func (e *even) UnmarshalYAML(n ast.Node) error { return Text(n, e) }
+
 type sample struct {
+	Even   even          `yaml:"even" doc:"an even number"`
 	Listen string        `yaml:"listen" doc:"address to listen on"`
 	Wait   time.Duration `yaml:"wait" doc:"how long to wait"`
 	Test   bool          `yaml:"test_keys" doc:"test keys"`
@@ -25,7 +42,8 @@ func TestParse(t *testing.T) {
 		{"unknown key", "listen: a\nlisen: b\n", "[2:1]"},
 		{"doubled key", "listen: a\nlisten: b\n", "[2:1]"},
 		{"wrong kind", "listen: a\nstaff: 3\n", "[2:8]"},
-		{"not yaml", "listen: [\n", "listen"},
+		{"wrong text", "listen: a\neven: 3\n", "[2:7] not even"},
+		{"not yaml", "listen: [\n", "[1:9]"},
 		{"good", "listen: a\nlink:\n  url: u\n", ""},
 		{"empty", "", ""},
 	} {

@@ -274,6 +274,10 @@ type Limits struct {
 func (r *Limits) Fields(c *canon.Codec) {
 	s := wire.Section{Kind: wire.SectionLimits, Terminal: r.Terminal, Limits: r.Limits}
 	s.Fields(c)
+	if s.Kind != wire.SectionLimits || s.Version != 0 || s.Issued != 0 {
+		c.Fail(ErrRecord)
+		return
+	}
 	r.Terminal, r.Limits = s.Terminal, s.Limits
 }
 
