@@ -195,6 +195,8 @@ func (s *Store) finish(tx *bbolt.Tx) (err error) {
 			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
 		}
 	}()
+	start := time.Now()
+	defer func() { s.disk.Add(int64(time.Since(start))) }()
 	return s.commit(tx)
 }
 

@@ -250,9 +250,13 @@ type testHost struct {
 	answers map[journal.Name]wire.LoadAnswer
 	asked   int
 	flushed int
+
+	standing wire.Standing
 }
 
 func (h *testHost) Online() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.online }
+
+func (h *testHost) Standing() wire.Standing { return h.standing }
 
 func (h *testHost) Flush(context.Context) error { h.flushed++; return h.fail }
 

@@ -70,6 +70,17 @@ func (t *Terminal) purseMax(info purse.PublicInfo, l wire.Limits) money.Fen {
 	return l.UnnamedMax
 }
 
+// checkStanding refuses new value at a terminal that the utility has blocked
+// or whose journal it does not recognise: a restored or copied disk. What is
+// written already is still sent or kept.
+func (t *Terminal) checkStanding() error {
+	switch t.cfg.Host.Standing() {
+	case wire.StandingBlocked, wire.StandingBehind, wire.StandingForked, wire.StandingReenrol:
+		return refuse(CodeStanding)
+	}
+	return nil
+}
+
 // checkQueue refuses new value when too much waits to be sent. It holds on
 // line as well: when the link is up and yet nothing is taken, something is
 // wrong.
@@ -88,6 +99,9 @@ func (t *Terminal) checkQueue(l wire.Limits) error {
 // Amounts per card and day, and loads in a row, bind off line only: on line
 // the utility decides.
 func (t *Terminal) checkLoad(s *session, amount, before money.Fen, online bool) error {
+	if err := t.checkStanding(); err != nil {
+		return err
+	}
 	l, _, ok := t.limits()
 	switch {
 	case !ok:

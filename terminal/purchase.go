@@ -68,6 +68,9 @@ func (t *Terminal) Redeem(ctx context.Context, r RedeemRequest) (Receipt, error)
 // card cannot be told, so redemption stops; a queue that nobody empties stops
 // it as well.
 func (t *Terminal) checkRedeem(amount money.Fen) error {
+	if err := t.checkStanding(); err != nil {
+		return err
+	}
 	l, _, ok := t.limits()
 	if !ok {
 		return refuse(CodeNoLimits)

@@ -68,6 +68,9 @@ func (t *Terminal) Sell(ctx context.Context, r SellRequest) (Receipt, error) {
 // checkSale refuses what must not be sold, and all that would refuse the
 // first load, so that a sale is not left half done for a foreseeable reason.
 func (t *Terminal) checkSale(s *session, balance money.Fen, r SellRequest, online bool) (deposit money.Fen, err error) {
+	if err := t.checkStanding(); err != nil {
+		return 0, err
+	}
 	l, _, ok := t.limits()
 	if !ok {
 		return 0, refuse(CodeNoLimits)

@@ -22,8 +22,8 @@ import (
 	"github.com/dianka/dianka/wire"
 )
 
-// Host is the utility as a terminal sees it. Every method but Online may
-// block until its ctx ends; an error means that no answer came, and a
+// Host is the utility as a terminal sees it. Every method but Online and
+// Standing may block until its ctx ends; an error means that no answer came, and a
 // question may be asked again under the same name.
 type Host interface {
 	// AuthoriseLoad asks the vault for MAC2.
@@ -36,6 +36,9 @@ type Host interface {
 	Account(ctx context.Context, a money.AccountNumber) (wire.AccountAnswer, error)
 	// Online tells whether the link is believed to be up; it never blocks.
 	Online() bool
+	// Standing is what the utility last said of this terminal's journal, 0
+	// before it said anything; it never blocks.
+	Standing() wire.Standing
 	// Flush sends everything unsent and waits for the acknowledgement.
 	Flush(ctx context.Context) error
 }

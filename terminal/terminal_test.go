@@ -193,6 +193,20 @@ func TestRefusals(t *testing.T) {
 			_, err := w.redeem(mustCard(w, "1001"), 50_00)
 			return err
 		}},
+		{"selling right withdrawn", CodeStanding, func(w *world) error {
+			w.shift()
+			w.loaded(mustCard(w, "1001"), 50_00)
+			w.host.standing = wire.StandingBlocked
+			_, err := w.topUp(mustCard(w, "1001"), 50_00)
+			return err
+		}},
+		{"journal not recognised", CodeStanding, func(w *world) error {
+			w.shift()
+			w.loaded(mustCard(w, "1001"), 50_00)
+			w.host.standing = wire.StandingForked
+			_, err := w.redeem(mustCard(w, "1001"), 50_00)
+			return err
+		}},
 		{"balance too low", CodeBalanceLow, func(w *world) error {
 			w.shift()
 			w.loaded(mustCard(w, "1001"), 50_00)

@@ -219,6 +219,10 @@ func (w *watched) Close() error {
 // Online tells whether the link is believed to be up. It never blocks.
 func (c *Client) Online() bool { return c.breaker.up() }
 
+// Standing is what the utility last said of this terminal's present epoch,
+// 0 before it said anything.
+func (c *Client) Standing() wire.Standing { return c.Status().Standing }
+
 // Status tells what the link looks like. It never blocks on the network.
 func (c *Client) Status() Status {
 	c.mu.Lock()

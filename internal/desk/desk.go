@@ -26,6 +26,7 @@ import (
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/kiosk"
 	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/fault"
 	"github.com/dianka/dianka/reader/virtual"
 	"github.com/dianka/dianka/suite"
@@ -48,6 +49,7 @@ type Options struct {
 	Poll     time.Duration                                  // of the link
 	Chip     func(name string, c virtual.Chip) virtual.Chip // puts something around what goes into a reader, in tests
 	Host     func(terminal.Host) terminal.Host              // puts something around the utility, in tests
+	Slot     func(reader.Slot) reader.Slot                  // puts something around each reader, in measurements
 }
 
 // Accounts of a new desk with what they owe.
@@ -218,6 +220,9 @@ func (d *Desk) around(name string, c virtual.Chip) virtual.Chip {
 
 func (d *Desk) openTerminal(ctx context.Context) error {
 	cardSlot, samSlot := d.rig.slots()
+	if d.o.Slot != nil {
+		cardSlot, samSlot = d.o.Slot(cardSlot), d.o.Slot(samSlot)
+	}
 	cfg := station.Config{
 		Dir: filepath.Join(d.o.Dir, "terminal"), Utility: "https://" + d.line.Addr().String(),
 		Card: cardSlot, PSAM: samSlot, LoadSAM: samSlot, TestKeys: true, Software: d.o.Software,
