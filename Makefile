@@ -22,7 +22,7 @@ ifeq ($(READER),sim)
 else
 	@packaging/install-deps pcsc
 	$(GO) build $(LDFLAGS) -o bin/ ./cmd/...
-	bin/kioskd --sim --reader $(READER) --state $(STATE) --listen $(LISTEN)
+	bin/kioskd --sim --reader "$(READER)" --state $(STATE) --listen $(LISTEN)
 endif
 
 clean-state:

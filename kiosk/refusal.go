@@ -47,7 +47,7 @@ var statuses = map[terminal.Code]int{
 	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,
 	terminal.CodeNoLoadSAM: http.StatusServiceUnavailable, terminal.CodeSAMSwapped: http.StatusServiceUnavailable,
 	terminal.CodeNoLimits: http.StatusServiceUnavailable, terminal.CodeStopped: http.StatusServiceUnavailable,
-	terminal.CodeFull:   http.StatusInsufficientStorage, terminal.CodeStanding: http.StatusForbidden,
+	terminal.CodeFull: http.StatusInsufficientStorage, terminal.CodeStanding: http.StatusForbidden,
 	terminal.CodeAmount: http.StatusUnprocessableEntity, terminal.CodeTendered: http.StatusUnprocessableEntity,
 	terminal.CodeTopUpMin: http.StatusUnprocessableEntity, terminal.CodeTopUpMax: http.StatusUnprocessableEntity,
 	terminal.CodeOfflineMax: http.StatusUnprocessableEntity, terminal.CodeCardDayMax: http.StatusUnprocessableEntity,

@@ -7,7 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -16,6 +18,7 @@ import (
 	"github.com/dianka/dianka/internal/desk"
 	"github.com/dianka/dianka/internal/filelock"
 	"github.com/dianka/dianka/kiosk"
+	"github.com/dianka/dianka/reader/pcsc"
 	"github.com/dianka/dianka/store"
 )
 
@@ -30,7 +33,7 @@ type sim struct {
 
 func (s *sim) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.on, "sim", false, "the whole system on one desk, with simulated cards and test keys")
-	f.StringVar(&s.reader, "reader", "sim", "of --sim: sim, or pcsc for a real PC/SC service")
+	f.StringVar(&s.reader, "reader", "sim", "of --sim: sim; pcsc for the real reader, or a virtual one when there is none; pcsc:<name> for one of several")
 	f.StringVar(&s.state, "state", ".state", "of --sim: folder of all state; the next start goes on from it")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8095", "of --sim: loopback address of the screens")
 	f.TextVar(&s.level, "log-level", slog.LevelError, "of --sim: DEBUG, INFO, WARN or ERROR")
@@ -51,8 +54,8 @@ func people() []person {
 
 func (s *sim) run(cmd *cobra.Command) (err error) {
 	ctx := cmd.Context()
-	if s.reader != "sim" && s.reader != "pcsc" {
-		return fmt.Errorf("--reader is sim or pcsc, not %q", s.reader)
+	if s.reader != "sim" && s.reader != "pcsc" && !strings.HasPrefix(s.reader, "pcsc:") {
+		return fmt.Errorf("%w: --reader is sim, pcsc or pcsc:<name>, not %q", cli.ErrUsage, s.reader)
 	}
 	lock, err := filelock.Acquire(filepath.Join(s.state, "utility")) // as utilityd does, whose tools may look at a desk's utility
 	if err != nil {
@@ -66,7 +69,7 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 	defer line.Close()
 
 	o := desk.Options{
-		Dir: s.state, PCSC: s.reader == "pcsc", Software: "kioskd " + version,
+		Dir: s.state, Software: "kioskd " + version,
 		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.level})),
 	}
 	readers, free, err := s.chooseReaders(ctx, &o)
@@ -126,9 +129,52 @@ func (s *sim) chooseReaders(ctx context.Context, o *desk.Options) (what string, 
 	if s.reader == "sim" {
 		return "simulated, in this program; cards are put in on the page", func() {}, nil
 	}
-	// Short, since a socket's path may not be long.
-	if o.PCSCDir, err = os.MkdirTemp("", "dianka-"); err != nil {
+	name, why, err := s.realReader(ctx)
+	if err != nil {
 		return "", nil, err
 	}
-	return "a PC/SC service of our own with virtual readers, since no real reader is there; cards are put in on the page", func() { os.RemoveAll(o.PCSCDir) }, nil
+	if name == "" {
+		o.PCSC = true
+		o.PCSCDir, err = os.MkdirTemp("", "dianka-") // short, since a socket's path may not be long
+		return "virtual, behind a PC/SC service of our own, since " + why + "; cards are put in on the page", func() { os.RemoveAll(o.PCSCDir) }, err
+	}
+	service, err := pcsc.New(pcsc.Options{})
+	if err != nil {
+		return "", nil, err
+	}
+	if o.Card, err = service.Slot(name); err != nil {
+		return "", nil, errors.Join(err, service.Close())
+	}
+	return o.Card.Name() + ", " + why + "; put test cards in by hand. The SAM is simulated", func() { service.Close() }, nil
+}
+
+// realReader finds the reader for the customer's card, "" when there is none,
+// and says why. It asks another run of this program, since the client library
+// of PC/SC can be told only once per process which service is meant.
+func (s *sim) realReader(ctx context.Context) (name, why string, err error) {
+	if rest, named := strings.CutPrefix(s.reader, "pcsc:"); named {
+		return rest, "as --reader says", nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return "", "", err
+	}
+	out, err := exec.CommandContext(ctx, self, "readers").Output()
+	if err != nil {
+		return "", "no PC/SC service with a reader runs", nil
+	}
+	var list []string
+	for line := range strings.Lines(string(out)) {
+		// vsmartcard's readers are there wherever it is installed.
+		if n := strings.TrimPrefix(strings.TrimSpace(line), "pcsc:"); n != "" && !strings.HasPrefix(n, "Virtual PCD") {
+			list = append(list, n)
+		}
+	}
+	switch len(list) {
+	case 0:
+		return "", "there is no real reader", nil
+	case 1:
+		return list[0], "the only real reader", nil
+	}
+	return "", "", fmt.Errorf("there are several readers; say which with --reader \"pcsc:%s\": %q", list[0], list)
 }

@@ -49,20 +49,22 @@ func sqlCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(db.Close())
 }
 
-// serveCommand is `serve CONFIG`: the daemon, until the script ends.
+// serveCommand is `serve DIR PASSPHRASE-FILE`: the daemon, until the script
+// ends.
 func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: serve config")
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: serve dir passphrase-file")
 	}
+	config := ts.MkAbs("serve.yaml")
+	ts.Check(os.WriteFile(config, fmt.Appendf(nil, "dir: %s\nlisten: 127.0.0.1:0\npassphrase_file: %s\n", ts.MkAbs(args[0]), ts.MkAbs(args[1])), 0o600))
 	ctx, stop := context.WithCancel(context.Background())
 	out, in := io.Pipe()
 	code := make(chan int, 1)
-	go func() { code <- run(ctx, []string{"serve", "--config", ts.MkAbs(args[0])}, io.Discard, in); in.Close() }()
+	go func() { code <- run(ctx, []string{"serve", "--config", config}, io.Discard, in); in.Close() }()
 	ts.Defer(func() {
 		stop()
 		if c := <-code; c != 0 {
-			ts.Logf("utilityd serve ended with %d", c)
-			panic("utilityd serve did not end well")
+			panic(fmt.Sprintf("utilityd serve ended with %d", c))
 		}
 	})
 	lines := bufio.NewScanner(out)

@@ -38,10 +38,11 @@ import (
 
 // Options say what kind of desk.
 type Options struct {
-	Dir      string // state; a desk opened again on it goes on
-	PCSC     bool   // behind a real pcscd of its own, else in process
-	PCSCDir  string // where that pcscd lives; the same for every desk of a process, whose client library knows one; empty: in Dir
-	T0       bool   // cards and SAM speak T=0 (61xx, 6Cxx), else T=1
+	Dir      string      // state; a desk opened again on it goes on
+	PCSC     bool        // behind a real pcscd of its own, else in process
+	PCSCDir  string      // where that pcscd lives; the same for every desk of a process, whose client library knows one; empty: in Dir
+	Card     reader.Slot // a real reader for the customer's card, which the caller closes; then PCSC does not count and the SAM is simulated
+	T0       bool        // cards and SAM speak T=0 (61xx, 6Cxx), else T=1
 	Software string
 	Log      *slog.Logger
 	Clock    func() time.Time                               // of everybody; the terminal's can jump from it; nil: time.Now
@@ -197,12 +198,15 @@ func (d *Desk) openCards(ctx context.Context) error {
 	if d.sam, err = openChip(dir, "sam", samOptions(d.o.Rand), samRecipe(), d.o.T0); err != nil {
 		return err
 	}
-	if d.o.PCSC {
+	switch {
+	case d.o.Card != nil:
+		d.rig = newByHand(d.o.Card)
+	case d.o.PCSC:
 		if d.o.PCSCDir == "" {
 			d.o.PCSCDir = filepath.Join(d.o.Dir, "pcscd")
 		}
 		d.rig, err = newPCSC(ctx, d.o.PCSCDir)
-	} else {
+	default:
 		d.rig = newInProcess()
 	}
 	if err != nil {
@@ -456,7 +460,7 @@ func (d *Desk) Ledger() []kiosk.LedgerAccount {
 		}
 		slices.Reverse(lines)
 		for _, l := range lines[:min(10, len(lines))] {
-			a.Lines = append(a.Lines, kiosk.LedgerLine{At: l.At, Amount: l.Amount, What: d.what(l.Name), Slip: slip(l.Name)})
+			a.Lines = append(a.Lines, kiosk.LedgerLine{At: l.At, Amount: l.Amount, What: d.what(b.Account, l.Name), Slip: slip(l.Name)})
 		}
 		out = append(out, a)
 	}
@@ -482,8 +486,11 @@ func slip(n journal.Name) string {
 }
 
 // what names the kind of transaction behind a posting.
-func (d *Desk) what(n journal.Name) string {
+func (d *Desk) what(a ledger.Account, n journal.Name) string {
 	if n.Terminal.IsZero() {
+		if strings.HasPrefix(a.String(), "customer/") {
+			return "bill"
+		}
 		return "office"
 	}
 	rc, err := d.Station.Terminal.Transaction(n)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,7 +24,8 @@ type running struct {
 	*testing.T
 	*Desk
 	ctx  context.Context
-	stop func()
+	halt func() // ends Run; files stay open
+	stop func() // halt, and close
 }
 
 // start opens a desk and runs it until the test ends or stop is called.
@@ -44,21 +46,19 @@ func start(t *testing.T, o Options) *running {
 	}
 	done := make(chan error, 1)
 	go func() { done <- d.Run(ctx) }()
-	stopped := false
 	r := &running{T: t, Desk: d, ctx: ctx}
-	r.stop = func() {
-		if stopped {
-			return
-		}
-		stopped = true
+	r.halt = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("the desk ended with %v", err)
 		}
+	})
+	r.stop = sync.OnceFunc(func() {
+		r.halt()
 		if err := d.Close(); err != nil {
 			t.Errorf("close the desk: %v", err)
 		}
-	}
+	})
 	t.Cleanup(r.stop)
 	return r
 }

@@ -490,8 +490,9 @@ func (a *auditor) compare(r Reader) error {
 			a.Unsent.Value += m.amount
 		}
 	}
-	if got := r.Unsent(); got.Count != a.Unsent.Count || got.Value != a.Unsent.Value {
-		a.problem("unsent: the file says %d entries and %s, the entries make %d and %s", got.Count, got.Value, a.Unsent.Count, a.Unsent.Value)
+	if got := r.Unsent(); got != a.Unsent {
+		a.problem("unsent: the file says %d entries and %s, the entries make %d and %s (oldest %d and %d)",
+			got.Count, got.Value, a.Unsent.Count, a.Unsent.Value, got.Oldest, a.Unsent.Oldest)
 	}
 	return nil
 }
