@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -50,6 +51,8 @@ func audit(cmd *cobra.Command, dir string, quick bool) (err error) {
 		return fmt.Errorf("the terminal's file in %s is %w: the daemon is running; stop it first", dir, cli.ErrInUse)
 	case errors.Is(err, store.ErrCorrupt):
 		return fmt.Errorf("verdict: %w: %w", cli.ErrDifference, err)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w; `kioskd enrol` makes the terminal's file", err)
 	case err != nil:
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	insideNamespace()
 	testscript.Main(m, map[string]func(){"kioskd": main})
 }
 
