@@ -42,6 +42,7 @@ type Options struct {
 	PCSC     bool        // behind a real pcscd of its own, else in process
 	PCSCDir  string      // where that pcscd lives; the same for every desk of a process, whose client library knows one; empty: in Dir
 	Card     reader.Slot // a real reader for the customer's card, which the caller closes; then PCSC does not count and the SAM is simulated
+	Cut      bool        // the line is cut from the beginning; only an enrolled terminal can start so
 	T0       bool        // cards and SAM speak T=0 (61xx, 6Cxx), else T=1
 	Software string
 	Log      *slog.Logger
@@ -102,6 +103,7 @@ func Open(ctx context.Context, o Options) (d *Desk, err error) {
 		o.Clock = time.Now
 	}
 	d = &Desk{o: o, Gate: &uplink.Gate{}, cards: map[string]*card{}}
+	d.Gate.Set(!o.Cut)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())

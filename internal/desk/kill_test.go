@@ -179,6 +179,7 @@ var prepared = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	preparedDir = dir
 	ctx, cancel := context.WithCancel(context.Background())
 	d, err := Open(ctx, Options{Dir: dir, Software: "prepare"})
 	if err != nil {
@@ -217,7 +218,6 @@ func TestKilledEverywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(base) })
 	for _, x := range exchanges {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()

@@ -10,21 +10,6 @@ import (
 	"github.com/dianka/dianka/reader/vpcd/private"
 )
 
-// pcscDir is where the pcscd of this test binary lives.
-var pcscDir string
-
-func TestMain(m *testing.M) {
-	private.Inside()
-	dir, err := os.MkdirTemp("", "desk")
-	if err != nil {
-		panic(err)
-	}
-	pcscDir = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
 // TestTourPCSC is the tour behind a real pcscd with the virtual reader.
 func TestTourPCSC(t *testing.T) {
 	for _, c := range []struct {
