@@ -170,6 +170,18 @@ func (s *Store) OpenTransactions() ([]journal.Transaction, error) {
 	return s.collect(all, forward(bucketOpen, nil))
 }
 
+// CountOpen counts them, without reading them.
+func (s *Store) CountOpen() (n int, err error) {
+	err = s.view(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketOpen).Cursor()
+		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+			n++
+		}
+		return nil
+	})
+	return n, err
+}
+
 // Children gives the transactions whose Parent is ref, oldest first: the
 // first load of a sale, the debit of a void, the voids of a top-up.
 func (s *Store) Children(ref journal.Ref) ([]journal.Transaction, error) {

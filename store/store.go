@@ -128,7 +128,8 @@ type Store struct {
 	now     atomic.Pointer[memory] // what is durable
 	stopped atomic.Pointer[error]  // set once, by a failed commit
 	commits atomic.Uint64
-	disk    atomic.Int64 // nanoseconds spent in commits
+	writing atomic.Int64 // nanoseconds that commits took, whole
+	disk    atomic.Int64 // nanoseconds of it in (*bbolt.Tx).Commit
 	gate    sync.RWMutex // held for writing while projections are rebuilt
 	once    sync.Once
 	closing error
@@ -234,9 +235,12 @@ func (s *Store) Epochs() []Epoch {
 // Commits counts the commits since Open: each is two flushes of the disk.
 func (s *Store) Commits() uint64 { return s.commits.Load() }
 
-// CommitTime is how long those commits took in all: writing pages and waiting
-// for the disk, not what the store itself did before.
-func (s *Store) CommitTime() time.Duration { return time.Duration(s.disk.Load()) }
+// CommitTime is how long those commits of entries, acknowledgements and
+// sections took: whole, from the beginning of bbolt's transaction, and in its
+// Commit alone, which writes the pages and waits for the disk.
+func (s *Store) CommitTime() (whole, disk time.Duration) {
+	return time.Duration(s.writing.Load()), time.Duration(s.disk.Load())
+}
 
 func (s *Store) usable() error {
 	if err := s.stopped.Load(); err != nil {

@@ -221,6 +221,9 @@ func TestQueries(t *testing.T) {
 	}
 	got, err := s.OpenTransactions()
 	check("open", got, err, red.Seq, void.Seq, again.Seq)
+	if n, err := s.CountOpen(); err != nil || n != len(got) {
+		t.Errorf("%d open, %v, want %d", n, err, len(got))
+	}
 	got, err = s.ByCard(card(1), 10)
 	check("card", got, err, 9, 5, 2, 1)
 	got, err = s.ByCard(card(1), 2)
@@ -459,6 +462,9 @@ func TestRenew(t *testing.T) {
 	if ts, err := s.OpenTransactions(); err != nil || len(ts) != 0 {
 		t.Fatal(names(ts), err)
 	}
+	if n, err := s.CountOpen(); err != nil || n != 0 {
+		t.Fatal(n, err)
+	}
 	if u := s.Unsent(); u.Count != 3 || u.Value != 50_00 {
 		t.Fatalf("%+v", u)
 	}
@@ -494,6 +500,12 @@ func TestSections(t *testing.T) {
 	if sec, ok, err := s.Section(wire.SectionHotlist); !ok || err != nil || !sec.Hotlist.Has(card(1)) {
 		t.Fatal(sec, ok, err)
 	}
+	if err := put(5, card(3)); err != nil {
+		t.Fatal(err)
+	}
+	if sec, _, _ := s.Section(wire.SectionHotlist); sec.Hotlist.Has(card(3)) {
+		t.Fatal("what was not kept is shown")
+	}
 	if err := put(4); !errors.Is(err, ErrSection) {
 		t.Fatal(err)
 	}
@@ -501,8 +513,12 @@ func TestSections(t *testing.T) {
 	if err := s.PutSection(nil, foreign); !errors.Is(err, ErrSection) {
 		t.Fatal(err)
 	}
-	if err := put(6, card(1), card(2)); err != nil {
+	long := wire.Section{Kind: wire.SectionHotlist, Version: 6, Hotlist: wire.Hotlist{card(1), card(2)}}
+	if err := s.PutSection(wire.Seal("section", &long, key), long); err != nil {
 		t.Fatal(err)
+	}
+	if sec, _, _ := s.Section(wire.SectionHotlist); &sec.Hotlist[0] != &long.Hotlist[0] {
+		t.Error("a new section is decoded again, which takes long while a customer waits")
 	}
 	for range 2 {
 		sec, ok, err := s.Section(wire.SectionHotlist)

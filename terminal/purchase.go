@@ -3,6 +3,7 @@ package terminal
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/journal"
@@ -81,8 +82,11 @@ func (t *Terminal) checkRedeem(amount money.Fen) error {
 	if amount > l.RedeemMax {
 		return refuseLimit(CodeRedeemMax, l.RedeemMax)
 	}
-	h := t.Status().HotlistAt
-	if older(t.now(), h, l.HotlistStop) {
+	var hotlistAt time.Time // zero: never received, older than any limit
+	if h, ok := t.section(wire.SectionHotlist); ok {
+		hotlistAt = time.UnixMilli(h.Issued)
+	}
+	if older(t.now(), hotlistAt, l.HotlistStop) {
 		return refuse(CodeHotlistOld)
 	}
 	if u := t.cfg.Store.Unsent(); u.Count >= uint64(l.UnsentStop) {

@@ -263,8 +263,8 @@ func (t *Terminal) Status() Status {
 	t.mu.Lock()
 	s.Card, s.PSAM, s.LoadSAM, s.Allowance, s.Busy, s.Stopped = t.view, t.psam, t.loadSAM, t.allow, t.busy, t.stopped
 	t.mu.Unlock()
-	if open, err := st.OpenTransactions(); err == nil {
-		s.Open = len(open)
+	if open, err := st.CountOpen(); err == nil {
+		s.Open = open
 	}
 	if sh, ok, err := st.Shift(); err == nil && ok {
 		s.Shift, s.ShiftOpen = sh, !sh.Closed

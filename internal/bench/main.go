@@ -100,7 +100,7 @@ func title(format string, args ...any) { fmt.Printf("\n"+format+"\n", args...) }
 
 // line prints a figure, with what stands beside it.
 func line(name, value, beside string) {
-	fmt.Println(strings.TrimRight(fmt.Sprintf("  %-34s %-26s %s", name, value, beside), " "))
+	fmt.Println(strings.TrimRight(fmt.Sprintf("  %-36s %-22s %s", name, value, beside), " "))
 }
 
 // goal says whether a figure keeps what was promised.

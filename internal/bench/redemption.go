@@ -177,8 +177,8 @@ func (b *bench) redeem(a money.Fen) error {
 
 // split is the time of many redemptions and where it went.
 type split struct {
-	total, exchanges, chips, commits, ours, bare times
-	apdus, writes                                float64 // for each
+	total, exchanges, chips, commits, disk, ours, bare times
+	apdus, writes                                      float64 // for each
 }
 
 func (b *bench) measure(m *meter, n int) (s split, err error) {
@@ -194,7 +194,8 @@ func (b *bench) measure(m *meter, n int) (s split, err error) {
 	var apdus, writes uint64
 	for i := range warm + n {
 		exchanged, chips, count := m.spent.Load(), m.chips.Load(), m.count.Load()
-		wrote, commits := st.CommitTime(), st.Commits()
+		wrote, disk := st.CommitTime()
+		commits := st.Commits()
 		start := time.Now()
 		if err := b.redeem(1); err != nil {
 			return s, err
@@ -203,7 +204,9 @@ func (b *bench) measure(m *meter, n int) (s split, err error) {
 		if i < warm {
 			continue
 		}
-		x, w := time.Duration(m.spent.Load()-exchanged), st.CommitTime()-wrote
+		whole, alone := st.CommitTime()
+		x, w := time.Duration(m.spent.Load()-exchanged), whole-wrote
+		s.disk = append(s.disk, alone-disk)
 		s.total, s.exchanges = append(s.total, total), append(s.exchanges, x)
 		s.chips = append(s.chips, time.Duration(m.chips.Load()-chips))
 		s.commits, s.ours = append(s.commits, w), append(s.ours, total-x-w)
@@ -215,6 +218,16 @@ func (b *bench) measure(m *meter, n int) (s split, err error) {
 	}
 	s.apdus, s.writes = float64(apdus)/float64(n), float64(writes)/float64(n)
 	return s, nil
+}
+
+// verdict tells a redemption's own slowness from the machine's: where hashing
+// that waits for nothing misses the goal, nothing can be said.
+func (s split) verdict() string {
+	const most = time.Millisecond
+	if s.ours.at(0.99) >= most && s.bare.at(0.99) >= most {
+		return "goal under 1 ms at p99: cannot be shown, the machine is busy: see the bare hashing"
+	}
+	return goal(s.ours.at(0.99) < most, "under 1 ms at p99")
 }
 
 // bareWork is about what a redemption's own work takes on an idle machine.
@@ -239,8 +252,9 @@ func (s split) print() {
 	line("whole", s.total.String(), "")
 	line(fmt.Sprintf("exchanges, %.1f APDUs", s.apdus), s.exchanges.String(), "")
 	line("  of which in the simulated chips", s.chips.String(), "the rest is the reader and its service")
-	line(fmt.Sprintf("commits, %.1f", s.writes), s.commits.String(), "")
-	line("ours, everything else", s.ours.String(), goal(s.ours.at(0.99) < time.Millisecond, "under 1 ms at p99"))
+	line(fmt.Sprintf("commits, %.1f", s.writes), s.commits.String(), "bbolt's transactions, whole")
+	line("  of which Tx.Commit alone", s.disk.String(), "pages written, two flushes each")
+	line("ours, everything else", s.ours.String(), s.verdict())
 	line("compared to: bare hashing", s.bare.String(), fmt.Sprintf("of %s, in between: beyond that is the machine's", bareWork))
 	share := 100 * float64(s.ours.sum()) / float64(s.total.sum())
 	line("ours of the whole", fmt.Sprintf("%.1f %%", share), goal(share < 10, "under 10 %"))

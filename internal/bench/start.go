@@ -60,11 +60,12 @@ func start(ctx context.Context, dir string) error {
 	line("the file", fmt.Sprintf("%d MiB", st.Size()>>20), fmt.Sprintf("%d bytes an entry, made in %.0f s", st.Size()/million, time.Since(began).Seconds()))
 	for _, x := range []struct {
 		name string
+		full bool
 		prep func() error
 	}{
-		{"in the page cache", func() error { return nil }},
-		{"file not in the page cache", func() error { return evict(path) }},
-		{"full hotlist and accounts", func() error { return fullSections(path) }},
+		{"in the page cache", false, func() error { return nil }},
+		{"file not in the page cache", false, func() error { return evict(path) }},
+		{"full hotlist and accounts", true, func() error { return fullSections(path) }},
 	} {
 		if err := x.prep(); err != nil {
 			return err
@@ -75,7 +76,11 @@ func start(ctx context.Context, dir string) error {
 		}
 		line(x.name+": open", ms(r.open), "store.Open and station.Open")
 		line("  first page served", ms(r.served), goal(r.served < 500*time.Millisecond, "0.5 s")+", from exec")
-		line("  memory at rest", fmt.Sprintf("%.1f MiB", mib(r.rest)), goal(r.rest < 40<<20, "40 MiB")+fmt.Sprintf(", of it anonymous %.1f", mib(r.anon)))
+		verdict := goal(r.rest < 40<<20, "40 MiB")
+		if x.full {
+			verdict = "no goal: 2,000,000 cards and 200,000 accounts in memory"
+		}
+		line("  memory at rest", fmt.Sprintf("%.1f MiB", mib(r.rest)), fmt.Sprintf("%s; of it anonymous %.1f", verdict, mib(r.anon)))
 	}
 	took, err := bareOpen(path)
 	if err != nil {

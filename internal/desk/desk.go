@@ -462,7 +462,8 @@ func (d *Desk) Ledger() []kiosk.LedgerAccount {
 		}
 		slices.Reverse(lines)
 		for _, l := range lines[:min(10, len(lines))] {
-			a.Lines = append(a.Lines, kiosk.LedgerLine{At: l.At, Amount: l.Amount, What: d.what(b.Account, l.Name), Slip: slip(l.Name)})
+			what, slip := d.posting(b.Account, l.Name)
+			a.Lines = append(a.Lines, kiosk.LedgerLine{At: l.At, Amount: l.Amount, What: what, Slip: slip})
 		}
 		out = append(out, a)
 	}
@@ -480,27 +481,36 @@ func (d *Desk) Ledger() []kiosk.LedgerAccount {
 	return out
 }
 
-func slip(n journal.Name) string {
-	if n.Terminal.IsZero() {
-		return "" // a record of head office has no slip
+// posting says in words what a line of a statement is, and the number on the
+// slip that the person holds. The ledger names the entry that posted, which
+// is the outcome of most transactions; a slip names the entry that began.
+func (d *Desk) posting(a ledger.Account, n journal.Name) (what, slip string) {
+	if n.Terminal.IsZero() { // a record of head office has no slip
+		if strings.HasPrefix(a.String(), "customer/") {
+			return "bill", ""
+		}
+		return "office", ""
 	}
-	return n.String()
+	for ref := n.Ref(); !ref.IsZero(); {
+		tx, err := d.Station.Store.Transaction(ref)
+		if err == nil {
+			name := tx.Name
+			if (tx.Kind == journal.KindTopUp || tx.Kind == journal.KindVoidDebit) && !tx.Parent.IsZero() {
+				name = tx.Parent.Of(n.Terminal) // the sale of a first load, the void of a debit
+			}
+			return kinds[tx.Kind], name.String()
+		}
+		e, err := d.Station.Store.Entry(ref)
+		if err != nil {
+			break
+		}
+		ref = e.Ref
+	}
+	return "", n.String()
 }
 
-// what names the kind of transaction behind a posting.
-func (d *Desk) what(a ledger.Account, n journal.Name) string {
-	if n.Terminal.IsZero() {
-		if strings.HasPrefix(a.String(), "customer/") {
-			return "bill"
-		}
-		return "office"
-	}
-	rc, err := d.Station.Terminal.Transaction(n)
-	if err != nil {
-		return ""
-	}
-	return map[journal.Kind]string{
-		journal.KindRedemption: "redemption", journal.KindTopUp: "topup", journal.KindSale: "sale",
-		journal.KindVoid: "void", journal.KindVoidDebit: "void",
-	}[rc.Kind]
+// kinds are the words that the screens have for a transaction.
+var kinds = map[journal.Kind]string{
+	journal.KindRedemption: "redemption", journal.KindTopUp: "topup", journal.KindSale: "sale",
+	journal.KindVoid: "void", journal.KindVoidDebit: "void_debit",
 }
