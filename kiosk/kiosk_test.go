@@ -650,3 +650,32 @@ func TestDeskOnlyInSim(t *testing.T) {
 		t.Errorf("desk %v", v)
 	}
 }
+
+// The kiosk is told what became of the slip that its customer holds, and of
+// nobody else's.
+func TestKioskSeesOnlyWhatItsCardSettled(t *testing.T) {
+	f := newFake()
+	s := newServer(t, f)
+	b := open(t, s)
+	b.raw("GET", "/kiosk", "")
+	f.insert(cardA)
+	f.with(func() { f.result = journal.Unknown })
+	body := fmt.Sprintf(`{"card":%q,"account":%q,"amount":1000}`, cardA, acct)
+	_, v := b.do("POST", "/api/v1/redemptions", body, append(key(), "Dianka-Screen", "kiosk")...)
+	path := "/api/v1/transactions/" + v["id"].(string)
+	ask := func() (int, map[string]any) { return b.do("GET", path, "", "Dianka-Screen", "kiosk") }
+
+	code, v := ask() // not settled: the screen that asked has its answer
+	wantRefusal(t, code, v, 403, terminal.CodeNotAllowed)
+	f.insert(money.CardNumber{})
+	f.insert(cardA)
+	if code, v = ask(); code != 200 || v["overall"] != "done" {
+		t.Errorf("the card settled it and the kiosk is told %d %v", code, v)
+	}
+	f.insert(cardB)
+	code, v = ask()
+	wantRefusal(t, code, v, 403, terminal.CodeNotAllowed)
+	if code, _ := open(t, s).do("GET", path, ""); code != 401 {
+		t.Errorf("without a session: %d", code)
+	}
+}

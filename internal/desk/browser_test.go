@@ -27,6 +27,8 @@ func TestTourBrowser(t *testing.T) {
 	}
 	slips := `[...document.querySelectorAll('[data-account="` + ledger.Customer(account).String() + `"] tbody tr')].map((e) => e.textContent).join()`
 
+	const slipShown = `document.querySelector('[data-testid="result-facts"] dd').textContent`
+
 	// The pages, each as somebody opens it.
 	home := kiosktest.NewTab(t, browser, url, 1024, 768)
 	home.Open("/")
@@ -39,11 +41,18 @@ func TestTourBrowser(t *testing.T) {
 	customer.Open("/kiosk?lang=en")
 	customer.See("attract")
 
+	// press presses a key once the clerk may: no call and no card under way.
+	press := func(key, button string) {
+		t.Helper()
+		clerk.Until(button+" can be pressed", `(() => { const e = document.querySelector('`+kiosktest.ID(button)+`'); return e?.getClientRects().length && !e.disabled && document.querySelector('[data-testid="working"]').hidden; })()`)
+		clerk.Press(key)
+	}
+
 	// Insert: both screens show the card.
 	clerk.TypeIn("login-pin", "1234\r")
 	clerk.Until("logged in", `document.querySelector('[data-testid="login"]').hidden`)
 	clerk.Says("link", "在线")
-	clerk.Press(kb.F8)
+	press(kb.F8, "do-shift")
 	clerk.TypeIn("shift-cash", "200\r")
 	clerk.Says("takings", "¥0.00")
 	desk.Click("put-zhang")
@@ -51,12 +60,12 @@ func TestTourBrowser(t *testing.T) {
 	customer.Says("card-balance", "¥0.00")
 
 	// Top up 100; a double click is one top-up.
-	clerk.Press(kb.F2)
+	press(kb.F2, "do-topup")
 	clerk.TypeIn("amount", "0.001\r")
 	clerk.Says("commit", "12.30") // how an amount is written
 	clerk.Until("no amount, no commit", `document.querySelector('[data-testid="commit"]').disabled`)
 	clerk.Press(kb.Escape)
-	clerk.Press(kb.F2)
+	press(kb.F2, "do-topup")
 	clerk.TypeIn("amount", "100\r")
 	twice(clerk, "commit")
 	clerk.Settled("成功")
@@ -77,7 +86,7 @@ func TestTourBrowser(t *testing.T) {
 		customer.Says("confirm-facts", "¥"+amount+".00")
 		twice(customer, "confirm-pay")
 		customer.Says("result-verdict", "Bill paid")
-		slip := kiosktest.Eval[string](customer, `document.querySelector('[data-testid="result-facts"] dd').textContent`)
+		slip := kiosktest.Eval[string](customer, slipShown)
 		customer.Click("result-finish")
 		customer.Click("go-on")
 		return slip
@@ -90,7 +99,7 @@ func TestTourBrowser(t *testing.T) {
 	clerk.Says("link", "离线")
 	customer.See("banner")
 	second := pay("20")
-	clerk.Press(kb.F2)
+	press(kb.F2, "do-topup")
 	clerk.TypeIn("amount", "50\r\r")
 	clerk.Settled("成功")
 	clerk.Says("card-balance", "¥100.00")
@@ -120,17 +129,35 @@ func TestTourBrowser(t *testing.T) {
 	customer.Click("amount-next")
 	customer.Click("confirm-pay")
 	customer.Says("result-verdict", "Not certain yet")
+	torn := kiosktest.Eval[string](customer, slipShown)
 	clerk.Says("unknown", "1")
 	customer.Click("result-finish")
 	customer.See("attract")
 	desk.Click("put-zhang")
 	clerk.Says("unknown", "没有")
 	clerk.Says("card-balance", "¥95.00")
+	clerk.Says("settled", "已查清")
+	customer.Says("settled", torn+" is settled")
+	customer.Says("settled", "¥5.00 went from card")
 	clerk.Says("recent", "¥5.00")
 	desk.Until("the third payment at the utility", row(-accounts[0].Owes+55_00))
 
+	// A top-up torn before the card executed it: the screen that said "not
+	// certain" is settled where it stands, and the cash goes back.
+	desk.Click("tear-before")
+	desk.Says("tear", "执行前")
+	press(kb.F2, "do-topup")
+	clerk.TypeIn("amount", "20\r\r")
+	clerk.Settled("结果待查")
+	desk.Click("put-zhang")
+	clerk.Settled("没有成功")
+	clerk.Press(kb.Enter)
+	clerk.Says("result-sentence", "现金已退")
+	clerk.Until("the screen can be left", `document.activeElement?.dataset.testid === "finish"`)
+	clerk.Press(kb.Escape)
+
 	// Close the shift with a wrong count.
-	clerk.Press(kb.F8)
+	press(kb.F8, "do-shift")
 	clerk.TypeIn("shift-cash", "345\r")
 	clerk.Says("shift-sums", "¥350.00")
 	clerk.Says("shift-sums", "-¥5.00")

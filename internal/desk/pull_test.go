@@ -69,6 +69,37 @@ func (r *running) limits(l wire.Limits) {
 	r.until("the new limits", func(s terminal.Status) bool { return s.Limits == l })
 }
 
+// withoutCard requires that, while the card is away, what is unknown stands
+// in the ledger by name and amount, and that the value on the chip, which it
+// gives, is what the ledger has on the card, with or without what it holds.
+func (r *running) withoutCard(where string) money.Fen {
+	r.Helper()
+	open, err := r.Station.Store.OpenTransactions()
+	if err != nil {
+		r.Fatal(err)
+	}
+	var held money.Fen
+	for _, tx := range open {
+		got := r.balance(ledger.Held(tx.Name))
+		if got != tx.Amount {
+			r.Fatalf("%s: %s is unknown, its held account stands at %s", where, tx.Name, got)
+		}
+		held += got
+	}
+	if items, err := r.Utility.Service.OpenItems(r.ctx); err != nil || len(items) != len(open) {
+		r.Fatalf("%s: the terminal has %d unknown, the utility %d (%v)", where, len(open), len(items), err)
+	}
+	chip, aid := r.Desk.Chip("zhang")
+	holds, err := Balance(chip, aid)
+	if err != nil {
+		r.Fatal(err)
+	}
+	if on := r.balance(ledger.Card(r.Number("zhang"))); holds != on && holds != on+held {
+		r.Fatalf("%s: the chip holds %s, the ledger %s and %s held", where, holds, on, held)
+	}
+	return holds
+}
+
 // TestPulledEverywhere pulls the card before, in the middle of and after
 // every command of every exchange. First the card stays away: what is unknown
 // stands in the ledger by name and amount. Then it comes back: nothing is
@@ -145,26 +176,7 @@ func (r *running) pulledOnce(p *puller, link bool, delta money.Fen, at int64, ho
 	}
 	r.until("the empty reader", func(s terminal.Status) bool { return s.Card.State == terminal.CardNone })
 	r.synced()
-	open, err := r.Station.Store.OpenTransactions()
-	if err != nil {
-		r.Fatal(err)
-	}
-	var held money.Fen
-	for _, tx := range open {
-		got := r.balance(ledger.Held(tx.Name))
-		if got != tx.Amount {
-			r.Fatalf("%s: %s is unknown, its held account stands at %s", where, tx.Name, got)
-		}
-		held += got
-	}
-	chip, aid := r.Desk.Chip("zhang")
-	holds, err := Balance(chip, aid)
-	if err != nil {
-		r.Fatal(err)
-	}
-	if on := r.balance(ledger.Card(r.Number("zhang"))); holds != on && holds != on+held {
-		r.Fatalf("%s: the chip holds %s, the ledger %s and %s held", where, holds, on, held)
-	}
+	holds := r.withoutCard(where)
 
 	// The card comes back.
 	r.insert("zhang")

@@ -11,6 +11,9 @@ const state = {
 const form = (name) => document.querySelector(`form[data-view="${name}"]`);
 const loginForm = $("login").querySelector("form");
 
+// wanting says what a field without an amount lacks.
+const wanting = (field) => t(field.value.trim() ? "clerk.bad_amount" : "clerk.type_amount");
+
 const BIG = 20000; // fen: above, the commit key isn't the default
 
 function go(name) {
@@ -75,6 +78,16 @@ function show(receipt, sent = {}) {
 async function loadList() {
   try {
     state.list = (await call("GET", "/api/v1/transactions?limit=30")).transactions;
+    // What stands on the screen as not certain is settled where it stands.
+    const now = state.receipt?.overall === "unknown" && state.list.find((r) => r.id === state.receipt.id);
+    if (now && now.overall !== "unknown") {
+      state.receipt = now;
+      if (state.view === "result") {
+        draw();
+        beep(now.overall);
+        if (state.owed) $("cash-returned").focus(); // Enter books the cash, not "done"
+      }
+    }
   } catch { /* not logged in: the list stays as it is, hidden */ }
   draw();
 }
@@ -208,6 +221,15 @@ const drawViews = {
     $("do-shift").classList.toggle("first", !open);
     $("do-topup").classList.toggle("first", Boolean(open));
     const ready = s.card.state === "ready" && !s.card.stock;
+    const settled = state.list.filter((r) => s.card.settled.includes(r.id));
+    $("settled").hidden = !settled.length;
+    $("settled").replaceChildren(...settled.map((r) => {
+      const b = el("button", "settled");
+      b.type = "button";
+      b.append(glyph(r.overall), el("span", "", `${t("settled", { slip: r.id })} ${say(r.sentence)}`));
+      b.addEventListener("click", () => { state.receipt = r; state.lost = null; state.sent = {}; go("result"); });
+      return b;
+    }));
     $("home-hint").textContent = !open ? t("clerk.hint_shift") : s.card.stock ? t("clerk.hint_stock") : ready ? t("clerk.hint_ready") : t("clerk.hint_card");
     for (const [id, right, on] of [["do-topup", "topup", open && ready], ["do-redeem", "redeem", open && ready], ["do-sell", "sell", open && s.card.stock], ["do-history", "", s.card.last4], ["do-shift", "shift", true]]) {
       $(id).disabled = Boolean((right && !s.session.rights.includes(right)) || !on || s.stopped);
@@ -221,7 +243,7 @@ const drawViews = {
     const amount = f.amount.value === "" && sell ? 0 : fen(f.amount.value), tendered = fen(f.tendered.value);
     const change = amount === null || tendered === null ? null : tendered - amount - deposit;
     $("change").textContent = change === null ? "–" : change < 0 ? t("clerk.short", { amount: yuan(-change) }) : yuan(change);
-    $("commit").textContent = amount === null ? t("clerk.type_amount") : t(sell ? "clerk.commit_sell" : "clerk.commit_topup", { amount: yuan(amount), last4: s.card.last4 });
+    $("commit").textContent = amount === null ? wanting(f.amount) : t(sell ? "clerk.commit_sell" : "clerk.commit_topup", { amount: yuan(amount), last4: s.card.last4 });
     $("commit").disabled = amount === null || (!sell && amount === 0) || change < 0 || state.busy;
     f.querySelector(".pin").hidden = !["pin_needed", "pin_wrong"].includes(state.refusal?.code) && !f.pin.value;
   },
@@ -231,7 +253,7 @@ const drawViews = {
     f.querySelector(".amount").hidden = !b;
     drawBill($("bill"), b, s);
     const amount = fen(f.amount.value);
-    $("redeem-commit").textContent = !b ? t("clerk.look") : amount === null ? t("clerk.type_amount") : t("clerk.commit_redeem", { amount: yuan(amount), last4: s.card.last4, account: b.account, owner: b.owner });
+    $("redeem-commit").textContent = !b ? t("clerk.look") : amount === null ? wanting(f.amount) : t("clerk.commit_redeem", { amount: yuan(amount), last4: s.card.last4, account: b.account, owner: b.owner });
     $("redeem-commit").disabled = state.busy || Boolean(b && !amount);
   },
   bill(s) { drawBill($("bill-shown"), state.bill, s); },
@@ -252,6 +274,7 @@ const drawViews = {
   },
   closed(s) {
     const h = state.shift, diff = h.counted - h.expected;
+    $("shift-sums").classList.toggle("uneven", diff !== 0);
     facts($("shift-sums"), [
       ["shift.counted", yuan(h.counted)], ["shift.opening_cash", yuan(h.opening_cash)],
       ["shift.expected", yuan(h.expected)], ["shift.cash_in", yuan(h.cash_in)],

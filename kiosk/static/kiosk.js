@@ -28,12 +28,26 @@ function accept(s) {
   const c = s.card, had = state.card;
   state.card = c.number;
   if (s.session.role !== "kiosk" && !state.busy) { again(); return; }
+  const told = `${c.number} ${c.settled}`;
+  if (state.told !== told) { state.told = told; state.settled = null; tell(c); }
   if (s.busy || state.busy) { draw(); return; }
   const out = s.stopped || !s.psam.present || s.psam.problem || !s.reader;
   if (out && state.view !== "result") clear("closed");
   else if (had && had !== c.number && personal.includes(state.view)) clear("attract"); // taken out or swapped
   else if (had && !c.number && state.view === "result" && state.receipt?.overall === "done") { clear("bye"); setTimeout(() => { if (state.view === "bye") { clear("attract"); arrive(); draw(); } }, 3000); }
   arrive();
+  draw();
+}
+
+// tell shows what became of payments that were not certain and that this card
+// settled by coming back.
+async function tell(c) {
+  for (const id of c.settled ?? []) {
+    try {
+      const r = await call("GET", `/api/v1/transactions/${id}`);
+      if (state.status.card.number === c.number) state.settled = r;
+    } catch { return; } // the card is gone, or the clerk can look it up
+  }
   draw();
 }
 
@@ -48,7 +62,7 @@ function arrive() {
   if (there !== state.view) clear(there);
 }
 
-const problem = () => (state.status.card.stock ? { sentence: both("refusal.card_not_activated.sentence"), money: both("refusal.card_not_activated.money"), next: both("refusal.card_not_activated.next") } : state.status.card.problem);
+const problem = () => (state.status.card.stock ? { sentence: both("refusal.card_not_activated.sentence"), money: both("refusal.card_not_activated.money"), next: both("kiosk.ask_clerk") } : state.status.card.problem);
 const all = JSON.parse(document.getElementById("messages").textContent);
 const both = (key) => Object.fromEntries(Object.entries(all).map(([l, m]) => [l, m[key]]));
 
@@ -85,6 +99,10 @@ function draw() {
     case "account": {
       $("card-number").textContent = `${t("kiosk.card")} …${c.last4}`;
       $("card-balance").textContent = c.balance === null ? "–" : yuan(c.balance);
+      const r = state.settled;
+      $("settled").hidden = !r;
+      if (r) $("settled").replaceChildren(el("b", "", t("settled", { slip: r.id })), el("br"), (r.overall === "done" ? say(r.money) : `${say(r.sentence)} ${say(r.money)}`).replaceAll(r.account || "\0", masked(r.account)));
+      $("account-hint").hidden = Boolean(r) && !state.asking;
       $("account-title").textContent = t(state.asking ? "kiosk.account_again" : "kiosk.account");
       $("account-hint").textContent = t(state.asking ? "kiosk.account_why" : "kiosk.account_hint");
       const now = state.asking ? state.again : state.account;
@@ -150,7 +168,7 @@ function drawResult() {
   $("result-next").textContent = overall === "done" ? t("kiosk.take_card") : words?.next ? say(words.next) : t("lost.next_kiosk");
   $("result-reason").textContent = r?.reason ? say(r.reason.sentence) : "";
   facts($("result-facts"), r ? [
-    [t("slip"), r.id], [t("kiosk.to"), r.account ? masked(r.account) : ""],
+    [t("slip"), r.id], [t("kiosk.to"), r.account ? `${masked(r.account)}${r.account_seen === "typed" ? ` · ${t("not_verified")}` : ""}` : ""],
     [t("card.after"), r.balance === null ? "" : yuan(r.balance)]] : []);
   $("ask-again").hidden = Boolean(r);
   $("result-finish").textContent = t(overall === "unknown" ? "kiosk.noted" : "finish");
@@ -164,7 +182,7 @@ function drawPads() {
     pad.replaceChildren(...pads[pad.dataset.pad].map((k) => {
       const b = el("button", k.length > 1 ? "word" : "", k.length > 1 ? t(`pad.${k}`) : k);
       b.type = "button";
-      b.dataset.testid = `${pad.dataset.pad}-${k === "." ? "dot" : k}`;
+      b.dataset.testid = `${pad.dataset.pad}-${{ ".": "dot", back: "delete" }[k] ?? k}`; // "back" is the button that goes a step back
       b.addEventListener("click", () => press(pad.dataset.pad, k));
       return b;
     }));
