@@ -9,6 +9,7 @@ import (
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/ledger"
+	"github.com/dianka/dianka/utility/master"
 	"github.com/dianka/dianka/utility/record"
 	"github.com/dianka/dianka/utility/storage"
 	"github.com/dianka/dianka/wire"
@@ -107,6 +108,17 @@ func (s *Service) standing(ctx context.Context, h journal.Head) (wire.Standing, 
 	return wire.StandingGood, stored, nil
 }
 
+// hotlistEvery is how often an unchanged hotlist is issued anew: terminals
+// stop redeeming when theirs is old (wire.Limits.HotlistStop), and only a new
+// version tells them that it still stands.
+const hotlistEvery = 6 * time.Hour
+
+// hotlistVersion grows with every change and, between changes, with time.
+func hotlistVersion(m *master.Data, now time.Time) uint64 {
+	n := (now.UnixMilli() - m.HotlistTime) / hotlistEvery.Milliseconds()
+	return (m.HotlistAt+1)<<20 | uint64(min(max(n, 0), 1<<20-1))
+}
+
 // sections makes the sealed sections that are newer than what the terminal
 // has. A version is the line of the log that last touched the section, plus
 // one so that even an empty section is sent once.
@@ -123,7 +135,7 @@ func (s *Service) sections(ctx context.Context, from money.TerminalID, have map[
 	s.masterMu.RLock()
 	m := s.master
 	t := m.Terminals[from]
-	if v, ok := newer(wire.SectionHotlist, m.HotlistAt); ok {
+	if v := hotlistVersion(m, now); v > have[wire.SectionHotlist] {
 		x := wire.Section{Kind: wire.SectionHotlist, Version: v}
 		for n := range m.Blocked {
 			x.Hotlist = append(x.Hotlist, n)

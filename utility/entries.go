@@ -17,7 +17,7 @@ const (
 	// others that the terminal signed before.
 	ReasonEquivocation = "equivocation"
 	maxSeq             = 1 << 62 // far beyond any journal
-	maxForks           = 64      // contradicting batches kept as evidence, per service
+	maxForks           = 64      // contradicting batches kept as evidence, beside the first of each terminal
 )
 
 // Intake takes a batch. It stores the bytes before it judges them. The answer
@@ -170,7 +170,7 @@ func (s *Service) take(ctx context.Context, b *wire.Batch, prepared *intake.Prep
 // fork keeps signed entries that contradict stored ones, once, and withdraws
 // the terminal's selling right. Its data is still taken.
 func (s *Service) fork(ctx context.Context, b *wire.Batch, stored journal.Head) (wire.Ack, error) {
-	if !s.master.Forks[b.Head] && len(s.master.Forks) < maxForks {
+	if !s.master.Forks[b.Head] && (!s.master.Frozen[b.Terminal] || len(s.master.Forks) < maxForks) {
 		if err := s.write(ctx, record.KindFork, b); err != nil {
 			return wire.Ack{}, err
 		}

@@ -424,7 +424,8 @@ func TestAllowance(t *testing.T) {
 	x.Add(n, loaded(tac))
 	// Not done though the SAM gave, cash returned: a guard within the allowance.
 	d := NewCard(10002)
-	n2, _, _ := samLoad(d, 50_00)
+	n2, in2, mac := samLoad(d, 50_00)
+	x.Add(n2, &journal.LoadAuthorised{Stamp: in2.Stamp, MAC2: mac})
 	x.Add(n2, &journal.LoadOutcome{Result: journal.NotDone, SAMGave: true, After: journal.NoBalance})
 	x.Add(n2, &journal.CashReturned{Amount: 50_00})
 	x.Add(journal.Name{}, &journal.SAMReport{SAM: x.LoadSAM, State: x.State([8]byte{7}, installed)})

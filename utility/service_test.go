@@ -106,7 +106,7 @@ func TestRedemptionPostings(t *testing.T) {
 			tac, _ := s.c.Debit(s.t.ID, in)
 			s.t.Add(n, doneWith(tac, suite.MAC{}, journal.EvidenceProof))
 			return n
-		}, want: balances{"card": -10_00, custAcc: 10_00}},
+		}, want: balances{"card": -10_00, custAcc: 0, "held": 10_00}},
 		{name: "unknown, then not done: provisionally back", do: func(s step) journal.Name {
 			in := s.c.InitPurchase(s.t, Account, 10_00)
 			n := s.t.Add(journal.Name{}, &in)

@@ -277,6 +277,9 @@ func (a *auditor) entry(n journal.Name, t *terms, raw []byte) (why string, err e
 		if why != "" {
 			return why, nil
 		}
+		if b.Amount != m.amount {
+			return record.HeldAmount, nil
+		}
 		if m.at != withClaim {
 			return record.HeldNotOwed, nil
 		}
@@ -336,6 +339,9 @@ func (a *auditor) payIntent(n, ref journal.Name, t *terms, b *journal.PurchaseIn
 	if why := a.purse(b.Card, b.TxType, b.Amount, false); why != "" {
 		return why
 	}
+	if a.moves[n] != nil { // MAC2 was given under this name
+		return record.HeldMismatch
+	}
 	if !t.psam.IsZero() && t.psam != b.PSAM {
 		return record.HeldPSAM
 	}
@@ -381,8 +387,11 @@ func (a *auditor) loadIntent(n journal.Name, t *terms, b *journal.LoadIntent) st
 			m = known
 		}
 	case journal.AuthoritySAM:
-		if b.SAM.IsZero() || !t.loadSAM.IsZero() && t.loadSAM != b.SAM {
+		if b.SAM.IsZero() || t.loadSAM != b.SAM {
 			return record.HeldSAM
+		}
+		if a.moves[n] != nil { // MAC2 was given under this name
+			return record.HeldMismatch
 		}
 		m.sam, m.samStamp = b.SAM, b.Stamp
 	default:
@@ -443,7 +452,7 @@ func (a *auditor) word(m *move, r journal.Result) string {
 }
 
 // proof takes a cryptogram of the card.
-func (a *auditor) proof(m *move, counter bool) string {
+func (a *auditor) proof(m *move) string {
 	others := a.steps[step{m.card, m.load, m.counter}]
 	for _, o := range others {
 		if o != m && o.proven {
@@ -454,15 +463,13 @@ func (a *auditor) proof(m *move, counter bool) string {
 		return record.HeldContradiction
 	}
 	m.at, m.proven, m.settled, m.given = withReceiver, true, true, true
-	if counter {
-		for _, o := range others {
-			if o == m {
-				continue
-			}
-			o.disproven = true
-			if o.at == withHeld {
-				o.undone()
-			}
+	for _, o := range others {
+		if o == m {
+			continue
+		}
+		o.disproven = true
+		if o.at == withHeld {
+			o.undone()
 		}
 	}
 	return ""
@@ -485,11 +492,13 @@ func (a *auditor) payProof(m *move, tac, mac2 suite.MAC, fromProof bool) (string
 		return "", err
 	case !good:
 		return record.HeldBadTAC, nil
-	case !whole && !none:
+	case none: // the counter is not proven: the terminal's word
+		return a.word(m, journal.Done), nil
+	case !whole:
 		return record.HeldBadMAC2, nil
 	}
 	was := m.at
-	why := a.proof(m, whole)
+	why := a.proof(m)
 	if why == "" && was != withReceiver && !m.void {
 		m.nameless = !a.accounts[m.account]
 	}
@@ -521,7 +530,7 @@ func (a *auditor) loadProof(m *move, tac suite.MAC, after money.Fen) (string, er
 				return "", err
 			}
 			if ok {
-				return a.proof(m, true), nil
+				return a.proof(m), nil
 			}
 		}
 	}
@@ -529,7 +538,7 @@ func (a *auditor) loadProof(m *move, tac suite.MAC, after money.Fen) (string, er
 }
 
 func (a *auditor) report(t *terms, b *journal.SAMReport) (string, error) {
-	if !t.loadSAM.IsZero() && t.loadSAM != b.SAM {
+	if t.loadSAM != b.SAM {
 		return record.HeldSAM, nil
 	}
 	var challenge [8]byte

@@ -198,7 +198,7 @@ func (j *Judge) wants(p *Prepared) (w storage.Want) {
 		}
 		switch b := e.Body.(type) {
 		case *journal.PurchaseIntent:
-			w.Chain = append(w.Chain, storage.Counter{Card: b.Card, Value: b.Counter})
+			w.Chain, w.Items = append(w.Chain, storage.Counter{Card: b.Card, Value: b.Counter}), append(w.Items, e.Name)
 			if b.Purpose == journal.PurposeVoidTopUp {
 				w.Voids = append(w.Voids, e.Ref.Of(p.batch.Terminal))
 			} else if !accounts[b.Account] {
@@ -206,9 +206,9 @@ func (j *Judge) wants(p *Prepared) (w storage.Want) {
 				w.Accounts = append(w.Accounts, b.Account)
 			}
 		case *journal.LoadIntent:
-			w.Chain = append(w.Chain, storage.Counter{Card: b.Card, Load: true, Value: b.Counter})
+			w.Chain, w.Items = append(w.Chain, storage.Counter{Card: b.Card, Load: true, Value: b.Counter}), append(w.Items, e.Name)
 			if b.Authority == journal.AuthorityHost {
-				w.Items, w.Loads = append(w.Items, e.Name), append(w.Loads, e.Name)
+				w.Loads = append(w.Loads, e.Name)
 			} else if len(w.SAMs) == 0 {
 				w.SAMs = append(w.SAMs, b.SAM)
 			}
@@ -276,8 +276,21 @@ func (e *entry) purse(n money.CardNumber, typ uint8, a money.Fen, load bool) err
 	return nil
 }
 
+// free checks that no load was authorised under the entry's name. What that
+// reserved must not be erased by another movement.
+func (e *entry) free() error {
+	it, err := e.item(e.Name)
+	if err == nil && it != nil {
+		return verdict(record.HeldMismatch)
+	}
+	return err
+}
+
 func (e *entry) purchaseIntent(b *journal.PurchaseIntent) error {
 	if err := e.purse(b.Card, b.TxType, b.Amount, false); err != nil {
+		return err
+	}
+	if err := e.free(); err != nil {
 		return err
 	}
 	if !e.epoch.psam.IsZero() && b.PSAM != e.epoch.psam {
@@ -390,7 +403,11 @@ func (e *entry) purchaseProved(it *ledger.Item, p proofs) error {
 		return p.err
 	case !p.tac:
 		return verdict(record.HeldBadTAC)
-	case !p.mac2 && !p.missing:
+	case p.missing:
+		// A TAC does not cover the card's counter: alone it may be the TAC of
+		// another debit, told once more.
+		return e.apply(e.Name, it, ledger.SaidDone)
+	case !p.mac2:
 		return verdict(record.HeldBadMAC2)
 	}
 	before := it.Nameless
@@ -401,16 +418,16 @@ func (e *entry) purchaseProved(it *ledger.Item, p proofs) error {
 		}
 		it.Nameless = !ok
 	}
-	err := e.proved(it, p.mac2)
+	err := e.proved(it)
 	if err != nil {
 		it.Nameless = before
 	}
 	return err
 }
 
-// proved takes a cryptogram for an item. When it also proves the item's
-// counter, no other item of that counter can have happened.
-func (e *entry) proved(it *ledger.Item, counter bool) error {
+// proved takes the cryptograms for an item and its counter: no other item of
+// that counter can have happened.
+func (e *entry) proved(it *ledger.Item) error {
 	list, err := e.siblings(it)
 	if err != nil {
 		return err
@@ -422,9 +439,6 @@ func (e *entry) proved(it *ledger.Item, counter bool) error {
 	}
 	if err := e.apply(e.Name, it, ledger.Proved); err != nil {
 		return err
-	}
-	if !counter {
-		return nil
 	}
 	for _, x := range list {
 		if err := e.apply(e.Name, x, ledger.Disproved); err != nil {
@@ -458,8 +472,11 @@ func (e *entry) loadIntent(b *journal.LoadIntent) error {
 		e.dirty[it] = true
 		return nil
 	case journal.AuthoritySAM:
-		if b.SAM.IsZero() || !e.epoch.loadSAM.IsZero() && b.SAM != e.epoch.loadSAM {
+		if b.SAM.IsZero() || b.SAM != e.epoch.loadSAM {
 			return verdict(record.HeldSAM)
+		}
+		if err := e.free(); err != nil {
+			return err
 		}
 	default:
 		return verdict(record.HeldMalformed)
@@ -478,8 +495,66 @@ func (e *entry) loadAuthorised(b *journal.LoadAuthorised) error {
 	if err != nil || it.SAM.IsZero() {
 		return err // the host's own record says what the host gave
 	}
+	vouched, err := e.vouched(it, b)
+	if err != nil {
+		return err
+	}
 	it.Stamp = b.Stamp
+	if vouched {
+		return e.apply(e.Name, it, ledger.MAC2Seen)
+	}
 	return e.apply(e.Name, it, ledger.MAC2Given)
+}
+
+// vouched reports whether the load SAM really gave MAC2 for an item, and so
+// counted it: MAC2 is right, and not the one that was given for another item,
+// by the SAM or by us.
+func (e *entry) vouched(it *ledger.Item, b *journal.LoadAuthorised) (bool, error) {
+	in, err := e.loadBody(it.Name)
+	c, ok := e.card(it.Card)
+	if err != nil || in == nil || !ok {
+		return false, err
+	}
+	mac2, err := e.Vault.AuthoriseLoad(c, vault.Load{Terminal: it.Name.Terminal, TxType: in.TxType, Before: in.Before,
+		Amount: in.Amount, Counter: in.Counter, Random: in.Random, MAC1: in.MAC1}, b.Stamp)
+	switch {
+	case errors.Is(err, vault.ErrMAC):
+		return false, nil
+	case err != nil:
+		return false, err
+	case !mac2.Equal(b.MAC2):
+		return false, nil
+	}
+	list, err := e.siblings(it)
+	if err != nil {
+		return false, err
+	}
+	for _, x := range list {
+		other, err := e.loadBody(x.Name)
+		if err != nil {
+			return false, err
+		}
+		given, err := e.authorisations(x.Name)
+		if err != nil {
+			return false, err
+		}
+		if other != nil && other.Random == in.Random {
+			return false, nil
+		}
+		for _, g := range given {
+			if g.Request.Intent.Random == in.Random {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
+}
+
+// loadBody is the body of a LoadIntent, nil when there is none of that name.
+func (e *entry) loadBody(n journal.Name) (*journal.LoadIntent, error) {
+	b, err := e.body(n)
+	in, _ := b.(*journal.LoadIntent)
+	return in, err
 }
 
 func (e *entry) loadOutcome(b *journal.LoadOutcome) error {
@@ -543,7 +618,7 @@ func (e *entry) loadProved(it *ledger.Item, tac suite.MAC, after money.Fen) erro
 				if unauthorised {
 					e.alarm(record.AlarmUnauthorised, it.Name, "the card was loaded without our MAC2")
 				}
-				return e.proved(it, true)
+				return e.proved(it)
 			}
 		}
 	}
@@ -563,6 +638,9 @@ func (e *entry) cashReturned(b *journal.CashReturned) error {
 	it, err := e.begun(ledger.TopUp)
 	if err != nil {
 		return err
+	}
+	if b.Amount != it.Amount {
+		return verdict(record.HeldAmount)
 	}
 	return e.apply(e.Name, it, ledger.CashReturned)
 }
@@ -602,7 +680,7 @@ func ReadState(b []byte, otherwise [8]byte) ([8]byte, []byte) {
 }
 
 func (e *entry) samReport(b *journal.SAMReport) error {
-	if !e.epoch.loadSAM.IsZero() && b.SAM != e.epoch.loadSAM {
+	if b.SAM != e.epoch.loadSAM {
 		return verdict(record.HeldSAM)
 	}
 	st, err := e.Vault.VerifySAMState(ReadState(b.State, [8]byte{}))

@@ -42,6 +42,7 @@ const (
 	Disproved    Event = 5 // another transaction's cryptogram bears this item's counter: it never happened
 	CashReturned Event = 6 // the clerk gave the cash back
 	MAC2Given    Event = 7 // the authority gave MAC2: the card may carry the value
+	MAC2Seen     Event = 8 // so, and MAC2 was verified: the load SAM counted the amount
 )
 
 // Errors of Apply. The entry goes to quarantine; nothing is posted.
@@ -66,6 +67,7 @@ type Item struct {
 	Stamp     money.Stamp // of an off-line top-up: what its TAC covers
 	Intent    bool        // the intent was accepted; false while only the question for MAC2 is known
 	Gave      bool        // the authority gave MAC2
+	Vouched   bool        // of an off-line top-up: not only said, MAC2 was verified
 	Final     bool        // settled by a cryptogram, one way or the other
 	Nameless  bool        // the account was unknown when the redemption was posted: suspense has it
 	Void      journal.Ref // of a top-up: the request for its void that was agreed last
@@ -81,9 +83,9 @@ func (it *Item) Paid() bool {
 	return it.Kind == TopUp && (it.State == InHeld || it.State == Done || it.State == InClaim)
 }
 
-// Released reports that MAC2 was given and certainly never used.
+// Released reports that MAC2 was certainly given and certainly never used.
 func (it *Item) Released() bool {
-	return it.Kind == TopUp && it.Gave && it.Final && !it.Paid()
+	return it.Kind == TopUp && it.Vouched && it.Final && !it.Paid()
 }
 
 // Exposed is what counts against the shop's room for an on-line top-up: MAC2
@@ -141,8 +143,8 @@ func (it *Item) Apply(e Event) (set []Posting, late bool, err error) {
 		return move(it.Amount, from, a)
 	}
 	switch e {
-	case MAC2Given:
-		it.Gave = true
+	case MAC2Given, MAC2Seen:
+		it.Gave, it.Vouched = true, it.Vouched || e == MAC2Seen
 		return nil, false, nil
 
 	case Proved:

@@ -55,6 +55,7 @@ type Data struct {
 
 	// Versions of what goes down: the line that last changed it.
 	HotlistAt, LimitsAt, RangesAt uint64
+	HotlistTime                   int64 // of that line, ms since 1970
 }
 
 // New gives an empty fold.
@@ -92,7 +93,7 @@ func (d *Data) Apply(l record.Line) error {
 		} else {
 			delete(d.Blocked, r.Card)
 		}
-		d.HotlistAt = l.ID
+		d.HotlistAt, d.HotlistTime = l.ID, l.At
 	case *record.Code:
 		d.Codes[r.Hash] = *r
 	case *record.Policy:

@@ -279,13 +279,14 @@ const (
 	flagGave
 	flagFinal
 	flagNameless
+	flagVouched
 )
 
 const itemColumns = "terminal, epoch, seq, kind, state, shop, card, account, amount, tx_type, load, counter, flags, exposed, sam, stamp, void_epoch, void_seq, debit_epoch, debit_seq"
 
 func itemRow(it *ledger.Item) []any {
 	var flags int64
-	for i, b := range []bool{it.Cash, it.Intent, it.Gave, it.Final, it.Nameless} {
+	for i, b := range []bool{it.Cash, it.Intent, it.Gave, it.Final, it.Nameless, it.Vouched} {
 		if b {
 			flags |= 1 << i
 		}
@@ -316,7 +317,7 @@ func scanItem(rows *sql.Rows) (it ledger.Item, err error) {
 	copy(it.SAM[:], sam)
 	copy(it.Stamp[:], stamp)
 	it.Cash, it.Intent, it.Gave = flags&flagCash != 0, flags&flagIntent != 0, flags&flagGave != 0
-	it.Final, it.Nameless = flags&flagFinal != 0, flags&flagNameless != 0
+	it.Final, it.Nameless, it.Vouched = flags&flagFinal != 0, flags&flagNameless != 0, flags&flagVouched != 0
 	it.Void = journal.Ref{Epoch: uint32(ve), Seq: uint64(vs)}
 	it.VoidDebit = journal.Ref{Epoch: uint32(de), Seq: uint64(ds)}
 	return it, err

@@ -91,7 +91,7 @@ func LedgerHash(ctx context.Context, s Storage) (record.Hash, error) {
 		h.Write(it.Card[:])
 		h.Write(it.SAM[:])
 		h.Write(it.Stamp[:])
-		flag(it.Cash, it.Intent, it.Gave, it.Final, it.Nameless)
+		flag(it.Cash, it.Intent, it.Gave, it.Final, it.Nameless, it.Vouched)
 		u64(uint64(it.Void.Epoch), it.Void.Seq, uint64(it.VoidDebit.Epoch), it.VoidDebit.Seq)
 		return nil
 	})
