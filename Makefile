@@ -31,7 +31,7 @@ clean-state:
 # Everything, race detector on: unit tests, fuzz corpora, a real private
 # pcscd with the virtual reader, a real browser, the whole tour.
 test: check
-	DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 $(GO) test -race -timeout 9m ./...
+	DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 $(GO) test -race -timeout 25m ./...
 
 check:
 	@packaging/install-deps test

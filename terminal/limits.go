@@ -72,8 +72,12 @@ func (t *Terminal) purseMax(info purse.PublicInfo, l wire.Limits) money.Fen {
 
 // checkStanding refuses new value at a terminal that the utility has blocked
 // or whose journal it does not recognise: a restored or copied disk. What is
-// written already is still sent or kept.
+// written already is still sent or kept. A blocked terminal gets limits of
+// nothing, signed, so that a restart without a link does not unblock it.
 func (t *Terminal) checkStanding() error {
+	if l, _, ok := t.limits(); ok && l == (wire.Limits{}) {
+		return refuse(CodeStanding)
+	}
 	switch t.cfg.Host.Standing() {
 	case wire.StandingBlocked, wire.StandingBehind, wire.StandingForked, wire.StandingReenrol:
 		return refuse(CodeStanding)

@@ -108,6 +108,7 @@ func (d *Data) Apply(l record.Line) error {
 		if !r.Blocked {
 			delete(d.Frozen, r.Terminal)
 		}
+		d.LimitsAt = l.ID
 	case *record.Enrolled:
 		delete(d.Codes, r.CodeHash)
 		t := d.Terminals[r.Terminal]
@@ -118,10 +119,11 @@ func (d *Data) Apply(l record.Line) error {
 		t.Current = r.Epoch
 		t.Epochs[r.Epoch] = &Epoch{r.Shop, r.PSAM, r.LoadSAM, r.Key}
 		delete(d.Frozen, r.Terminal) // head office gave a new code: reviewed
-		d.RangesAt = l.ID
+		d.RangesAt, d.LimitsAt = l.ID, l.ID
 	case *wire.Batch:
 		if l.Kind == record.KindFork {
 			d.Frozen[r.Terminal], d.Forks[r.Head] = true, true
+			d.LimitsAt = l.ID
 		}
 	}
 	return nil
@@ -146,8 +148,12 @@ func (d *Data) Overlaps(from, to money.CardNumber) bool {
 	return false
 }
 
-// LimitsOf gives the limits of a terminal.
+// LimitsOf gives the limits of a terminal; one without its selling right gets
+// limits of nothing, which outlast a restart without a link.
 func (d *Data) LimitsOf(t money.TerminalID, otherwise wire.Limits) wire.Limits {
+	if !d.MaySell(t) {
+		return wire.Limits{}
+	}
 	if l, ok := d.Limits[t]; ok {
 		return l
 	}
