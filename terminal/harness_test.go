@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +45,8 @@ type world struct {
 	now  time.Time
 	samc *simcard.Card
 	stop context.CancelFunc
+	card *simcard.Card // of a test that needs it later
+	more func(*Config) // alters what the terminal is made of
 }
 
 func mustCard(t testing.TB, n string) money.CardNumber {
@@ -68,6 +72,26 @@ func newCard(t testing.TB, n money.CardNumber) *simcard.Card {
 	return c
 }
 
+// otherMake personalises a card of the second profile: two levels of keys, the
+// counter after the transaction in its log, TAC before MAC2 in its one proof.
+func otherMake(t testing.TB, n money.CardNumber) *simcard.Card {
+	t.Helper()
+	p, ok := profiles.Builtin().Card("dianka-ep2")
+	if !ok {
+		t.Fatal("no second profile")
+	}
+	c := simcard.New(simcard.Options{
+		LogPost: p.LogCounterPost, ProofTACFirst: p.ProofTACFirst, SingleProof: p.ProofSingleSlot, BalanceSW: 0x9301,
+	})
+	r := simcard.TestCard(n)
+	r.AID, r.Levels, r.Region = string(p.AID), p.LoadLevels, p.Region
+	r.KeyIndex, r.KeyVersion = p.LoadKeyIndex, byte(p.LoadLevels) // the SAM keeps the keys of level n as version n
+	if err := simcard.Personalise(c, r); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 func newSAM(t testing.TB) *simcard.Card {
 	t.Helper()
 	c := simcard.New(simcard.Options{})
@@ -84,6 +108,17 @@ func newSAM(t testing.TB) *simcard.Card {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	w := bareWorld(t)
+	w.section(wire.Section{Kind: wire.SectionLimits, Limits: wire.DefaultLimits()})
+	w.section(wire.Section{Kind: wire.SectionHotlist})
+	w.section(wire.Section{Kind: wire.SectionRanges, Ranges: []wire.Range{{From: mustCard(t, "5000"), To: mustCard(t, "5999")}}})
+	w.section(wire.Section{Kind: wire.SectionAccounts, Accounts: []wire.Bill{{Account: account, Owner: "张*三", Balance: -12345}}})
+	return w
+}
+
+// bareWorld is a terminal that the utility has not spoken to.
+func bareWorld(t *testing.T) *world {
+	t.Helper()
 	w := &world{T: t, dir: t.TempDir(), now: time.Date(2026, 3, 2, 9, 0, 0, 0, money.CST), slot: virtual.New("sim:card"), sam: virtual.New("sim:sam")}
 	w.ctx, w.stop = context.WithCancel(t.Context())
 	w.host = &testHost{w: w, online: true, answers: map[journal.Name]wire.LoadAnswer{}}
@@ -95,10 +130,6 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	w.open()
-	w.section(wire.Section{Kind: wire.SectionLimits, Limits: wire.DefaultLimits()})
-	w.section(wire.Section{Kind: wire.SectionHotlist})
-	w.section(wire.Section{Kind: wire.SectionRanges, Ranges: []wire.Range{{From: mustCard(t, "5000"), To: mustCard(t, "5999")}}})
-	w.section(wire.Section{Kind: wire.SectionAccounts, Accounts: []wire.Bill{{Account: account, Owner: "张*三", Balance: -12345}}})
 	t.Cleanup(func() {
 		if _, err := w.st.Check(context.Background()); err != nil {
 			t.Errorf("the terminal's file does not check: %v", err)
@@ -117,10 +148,14 @@ func (w *world) open() {
 		w.Fatal(err)
 	}
 	w.st = st
-	w.term, err = New(Config{
+	cfg := Config{
 		Store: st, Card: w.slot, PSAM: w.sam, LoadSAM: w.sam, Profiles: profiles.Builtin(), Host: w.host,
 		Software: "test", TestKeys: true, Clock: w.clock, Log: testLog(w.T),
-	})
+	}
+	if w.more != nil {
+		w.more(&cfg)
+	}
+	w.term, err = New(cfg)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -174,11 +209,10 @@ func (w *world) shift() {
 	}
 }
 
-var tokens int
+var tokens atomic.Int64
 
 func token() journal.Token {
-	tokens++
-	return journal.TokenOf(time.Unix(int64(tokens), 0).String())
+	return journal.TokenOf(strconv.FormatInt(tokens.Add(1), 10))
 }
 
 func (w *world) topUp(card money.CardNumber, amount money.Fen) (Receipt, error) {
@@ -189,10 +223,15 @@ func (w *world) redeem(card money.CardNumber, amount money.Fen) (Receipt, error)
 	return w.term.Redeem(w.ctx, RedeemRequest{Token: token(), Who: customer, Card: card, Account: account, Amount: amount})
 }
 
-// loaded inserts a card that holds an amount.
+// loaded inserts a new card that holds an amount.
 func (w *world) loaded(n money.CardNumber, amount money.Fen) *simcard.Card {
 	w.Helper()
-	c := newCard(w, n)
+	return w.fill(newCard(w, n), n, amount)
+}
+
+// fill inserts a card and loads it.
+func (w *world) fill(c *simcard.Card, n money.CardNumber, amount money.Fen) *simcard.Card {
+	w.Helper()
 	w.slot.Insert(c)
 	for amount > 0 {
 		a := min(amount, 500_00)
@@ -239,6 +278,58 @@ func wantRefusal(t testing.TB, err error, c Code) {
 	}
 }
 
+// meddler is a chip that a test stands in front of.
+type meddler struct {
+	virtual.Chip
+	meddle func(cmd []byte, next func([]byte) ([]byte, error)) ([]byte, error)
+}
+
+func (m *meddler) Transmit(cmd []byte) ([]byte, error) { return m.meddle(cmd, m.Chip.Transmit) }
+
+// at lets the test act on the commands with an instruction byte; others pass.
+func at(c virtual.Chip, ins byte, do func(cmd []byte, next func([]byte) ([]byte, error)) ([]byte, error)) *meddler {
+	return &meddler{c, func(cmd []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
+		if cmd[0]&0x80 == 0 || cmd[1] != ins {
+			return next(cmd)
+		}
+		return do(cmd, next)
+	}}
+}
+
+// entries are all bodies of the journal with who wrote them.
+func (w *world) entries() []journal.Entry {
+	w.Helper()
+	var out []journal.Entry
+	for seq := uint64(1); seq <= w.st.Head().Seq; seq++ {
+		e, err := w.st.Entry(journal.Ref{Epoch: 1, Seq: seq})
+		if err != nil {
+			w.Fatal(err)
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+// wrote counts the entries of a type.
+func (w *world) wrote(typ journal.Type) int {
+	n := 0
+	for _, e := range w.entries() {
+		if e.Body.Type() == typ {
+			n++
+		}
+	}
+	return n
+}
+
+// offline gives the load SAM its allowance and cuts the link.
+func (w *world) offline() {
+	w.Helper()
+	if err := w.term.Maintain(w.ctx); err != nil {
+		w.Fatal(err)
+	}
+	w.host.online = false
+}
+
 // testHost is a vault made of the suite alone: it verifies MAC1 and gives
 // MAC2, and forgets everything else.
 type testHost struct {
@@ -252,6 +343,9 @@ type testHost struct {
 	flushed int
 
 	standing wire.Standing
+	issued   int                             // allowances asked for
+	allow    wire.Code                       // refuses allowances
+	onAsk    func(ctx context.Context) error // called when a load or a void is asked for
 }
 
 func (h *testHost) Online() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.online }
@@ -260,8 +354,22 @@ func (h *testHost) Standing() wire.Standing { return h.standing }
 
 func (h *testHost) Flush(context.Context) error { h.flushed++; return h.fail }
 
-func (h *testHost) AuthoriseLoad(_ context.Context, r wire.LoadRequest) (wire.LoadAnswer, error) {
+// factors are those of the profile whose key version the card names.
+func (h *testHost) factors(in journal.LoadIntent) [][8]byte {
+	p, _ := profiles.Builtin().Card("dianka-ep")
+	if in.KeyVersion == 2 {
+		p, _ = profiles.Builtin().Card("dianka-ep2")
+	}
+	return p.Factors(p.LoadLevels, in.Card.Factor())
+}
+
+func (h *testHost) AuthoriseLoad(ctx context.Context, r wire.LoadRequest) (wire.LoadAnswer, error) {
 	h.asked++
+	if h.onAsk != nil {
+		if err := h.onAsk(ctx); err != nil {
+			return wire.LoadAnswer{}, err
+		}
+	}
 	if h.fail != nil {
 		return wire.LoadAnswer{}, h.fail
 	}
@@ -273,7 +381,10 @@ func (h *testHost) AuthoriseLoad(_ context.Context, r wire.LoadRequest) (wire.Lo
 	}
 	in := r.Intent
 	var s suite.DES3
-	key, _ := s.Diversify(suite.TestMasters().Load, in.Card.Factor())
+	key := suite.TestMasters().Load
+	for _, f := range h.factors(in) {
+		key, _ = s.Diversify(key, f)
+	}
 	ses, _ := s.SessionKey(key, suite.LoadSession(in.Random, in.Counter))
 	f1, _ := suite.LoadMAC1(in.Before, in.Amount, in.TxType, r.Name.Terminal)
 	if mac, _ := s.TransactionMAC(ses, f1); mac != in.MAC1 {
@@ -287,13 +398,19 @@ func (h *testHost) AuthoriseLoad(_ context.Context, r wire.LoadRequest) (wire.Lo
 	return a, nil
 }
 
-func (h *testHost) AgreeVoid(_ context.Context, q wire.VoidQuestion) (wire.Agreement, error) {
+func (h *testHost) AgreeVoid(ctx context.Context, q wire.VoidQuestion) (wire.Agreement, error) {
+	if h.onAsk != nil {
+		if err := h.onAsk(ctx); err != nil {
+			return wire.Agreement{}, err
+		}
+	}
 	return wire.Agreement{Name: q.Name, Refused: h.refuse}, h.fail
 }
 
 func (h *testHost) IssueAllowance(_ context.Context, r wire.AllowanceRequest) (wire.AllowanceAnswer, error) {
-	if h.fail != nil {
-		return wire.AllowanceAnswer{}, h.fail
+	h.issued++
+	if h.fail != nil || h.allow != "" {
+		return wire.AllowanceAnswer{Refused: h.allow}, h.fail
 	}
 	var s suite.DES3
 	key, _ := suite.AllowanceKey(s, suite.TestMasters().Allowance, r.SAM)

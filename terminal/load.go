@@ -22,7 +22,7 @@ func (t *Terminal) TopUp(ctx context.Context, r TopUpRequest) (Receipt, error) {
 	}
 	defer t.release()
 	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
-		return tx.Kind == journal.KindTopUp && tx.Card == r.Card && tx.Amount == r.Amount
+		return tx.Kind == journal.KindTopUp && asked(r.Card, tx) && tx.Amount == r.Amount
 	}); ok || err != nil {
 		return rc, err
 	}
@@ -71,7 +71,7 @@ func (t *Terminal) load(ctx context.Context, s *session, w load) (journal.Ref, e
 		return none, err
 	}
 	if !w.Online {
-		if err := t.checkAllowance(w.Amount); err != nil {
+		if err := t.checkAllowance(ctx, w.Amount); err != nil {
 			return none, err
 		}
 	}
@@ -93,12 +93,14 @@ func (t *Terminal) load(ctx context.Context, s *session, w load) (journal.Ref, e
 		t.lost(ctx) // the card contradicts itself: start over with a fresh reading
 		return none, refuse(CodeUnreadable)
 	}
-	if !w.Online && w.Purpose == journal.PurposeTopUp && in.Counter == 0 && in.Before == 0 {
-		// Never loaded before and not sold here: perhaps stolen stock. Only
-		// the utility knows.
-		return none, refuse(CodeCardNotActive)
-	}
 	info := s.app.Info()
+	if !w.Online && in.Counter == 0 && in.Before == 0 {
+		// Never loaded before: unless it was sold here, perhaps stolen stock.
+		// Only the utility knows.
+		if _, sold, err := t.cfg.Store.Sold(info.Number); err != nil || !sold {
+			return none, refuseCause(CodeCardNotActive, err)
+		}
+	}
 	intent := &journal.LoadIntent{
 		Token: w.Token, Purpose: w.Purpose, Card: info.Number, Amount: w.Amount, Tendered: w.Tendered,
 		Before: in.Before, Counter: in.Counter, TxType: in.TxType,
@@ -218,7 +220,9 @@ func (t *Terminal) ReturnCash(ctx context.Context, r ReturnCashRequest) (Receipt
 		return Receipt{}, err
 	}
 	defer t.release()
-	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool { return tx.Name == r.TopUp }); ok || err != nil {
+	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
+		return tx.Name == r.TopUp && tx.Token != r.Token // else the token began the top-up itself
+	}); ok || err != nil {
 		return rc, err
 	}
 	if err := t.clerkInShift(r.Who); err != nil {

@@ -23,7 +23,7 @@ func (t *Terminal) Redeem(ctx context.Context, r RedeemRequest) (Receipt, error)
 	}
 	defer t.release()
 	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
-		return tx.Kind == journal.KindRedemption && tx.Card == r.Card && tx.Amount == r.Amount && tx.Account == r.Account
+		return tx.Kind == journal.KindRedemption && asked(r.Card, tx) && tx.Amount == r.Amount && tx.Account == r.Account
 	}); ok || err != nil {
 		return rc, err
 	}
@@ -185,7 +185,9 @@ func (t *Terminal) execute(ctx context.Context, s *session, g purse.Grant, stamp
 
 // Void undoes a top-up of this shift: agreed by the utility first, then
 // carried out as a debit of the same purse, since a purse has no unload. The
-// receipt is that of the request; its Child is the debit.
+// receipt is that of the request; its Child is the debit. A Refusal may come
+// after the utility agreed, when the card left meanwhile: the card has its
+// value still, and the next Void of the same top-up goes on with the debit.
 func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 	if err := t.begin(ctx); err != nil {
 		return Receipt{}, err
@@ -199,7 +201,7 @@ func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 	if err := t.clerkInShift(r.Who); err != nil {
 		return Receipt{}, err
 	}
-	top, err := t.voidable(r.TopUp)
+	top, name, err := t.voidable(r.TopUp)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -216,18 +218,22 @@ func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 	if !t.cfg.Host.Online() {
 		return Receipt{}, refuse(CodeNoLink)
 	}
-	req := &journal.VoidRequest{Token: r.Token, Card: top.Card, Amount: top.Amount}
-	e, err := t.append(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: req})
-	if err != nil {
-		return Receipt{}, err
+	agreed := !name.IsZero()
+	if !agreed {
+		req := &journal.VoidRequest{Token: r.Token, Card: top.Card, Amount: top.Amount}
+		e, err := t.append(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: req})
+		if err != nil {
+			return Receipt{}, err
+		}
+		name = e[0].Name
+		ctx = context.WithoutCancel(ctx)
+		answer := t.askVoid(ctx, name, r.TopUp, req)
+		if _, err := t.append(ctx, store.Draft{Actor: journal.System, Ref: name.Ref(), Body: answer}); err != nil {
+			return Receipt{}, err
+		}
+		agreed = answer.Agreed
 	}
-	name := e[0].Name
-	ctx = context.WithoutCancel(ctx)
-	answer := t.askVoid(ctx, name, r.TopUp, req)
-	if _, err := t.append(ctx, store.Draft{Actor: journal.System, Ref: name.Ref(), Body: answer}); err != nil {
-		return Receipt{}, err
-	}
-	if answer.Agreed {
+	if agreed {
 		if _, err := t.debit(ctx, s, debit{
 			// The debit is part of this wish, but a token finds one
 			// transaction only: it gets one made from the request's.
@@ -259,24 +265,26 @@ func (t *Terminal) askVoid(ctx context.Context, name, topUp journal.Name, req *j
 	return &journal.VoidAnswer{Agreed: true}
 }
 
-// voidable finds a done top-up of the open shift that was not voided.
-func (t *Terminal) voidable(n journal.Name) (journal.Transaction, error) {
+// voidable finds a done top-up of the open shift that was not voided, and the
+// void of it that the utility agreed to when its debit never began: the card
+// left before, and the utility agrees to no second one.
+func (t *Terminal) voidable(n journal.Name) (top journal.Transaction, agreed journal.Name, err error) {
 	rc, err := t.Transaction(n)
 	if err != nil {
-		return journal.Transaction{}, err
+		return journal.Transaction{}, journal.Name{}, err
 	}
 	sh, ok, err := t.cfg.Store.Shift()
 	if err != nil {
-		return journal.Transaction{}, err
+		return journal.Transaction{}, journal.Name{}, err
 	}
 	began := n.Ref()
 	if rc.Kind != journal.KindTopUp || rc.Result != journal.Done || !ok || sh.Closed ||
 		began.Epoch < sh.Open.Epoch || (began.Epoch == sh.Open.Epoch && began.Seq < sh.Open.Seq) {
-		return journal.Transaction{}, refuse(CodeNotVoidable)
+		return journal.Transaction{}, journal.Name{}, refuse(CodeNotVoidable)
 	}
 	kids, err := t.cfg.Store.Children(n.Ref())
 	if err != nil {
-		return journal.Transaction{}, err
+		return journal.Transaction{}, journal.Name{}, err
 	}
 	for _, k := range kids {
 		if k.Kind != journal.KindVoid || k.VoidAnswer == nil || !k.VoidAnswer.Agreed {
@@ -284,13 +292,16 @@ func (t *Terminal) voidable(n journal.Name) (journal.Transaction, error) {
 		}
 		debits, err := t.cfg.Store.Children(k.Name.Ref())
 		if err != nil {
-			return journal.Transaction{}, err
+			return journal.Transaction{}, journal.Name{}, err
+		}
+		if len(debits) == 0 {
+			agreed = k.Name
 		}
 		for _, d := range debits {
 			if d.Result != journal.NotDone {
-				return journal.Transaction{}, refuse(CodeVoided)
+				return journal.Transaction{}, journal.Name{}, refuse(CodeVoided)
 			}
 		}
 	}
-	return rc.Transaction, nil
+	return rc.Transaction, agreed, nil
 }

@@ -73,12 +73,10 @@ func (t *Terminal) settleCard(ctx context.Context, app *purse.Application) ([]jo
 	}
 	number := app.Info().Number
 	var settled []journal.Name
-	own := make(map[journal.Name]bool)
 	for _, tx := range open {
 		if tx.Card != number || (tx.Purchase == nil && tx.Load == nil) {
 			continue
 		}
-		own[tx.Name] = true
 		done, err := t.settle(ctx, app, tx)
 		if err != nil {
 			return settled, err
@@ -87,7 +85,7 @@ func (t *Terminal) settleCard(ctx context.Context, app *purse.Application) ([]jo
 			settled = append(settled, tx.Name)
 		}
 	}
-	return settled, t.observe(ctx, app, own)
+	return settled, t.observe(ctx, app)
 }
 
 // settle judges one open transaction by what the card says and writes the
@@ -96,6 +94,9 @@ func (t *Terminal) settle(ctx context.Context, app *purse.Application, tx journa
 	p := purse.Pending{Amount: tx.Amount, Terminal: tx.Name.Terminal, Sent: true}
 	var body journal.Body
 	if in := tx.Purchase; in != nil {
+		if out := tx.PurchaseOutcome; out != nil && out.MAC2Said == journal.MAC2Bad {
+			return false, nil // its own word is what is in doubt: only the holder of the TAC key can tell
+		}
 		p.TxType, p.Before, p.Counter, p.Stamp = in.TxType, in.Before, in.Counter, in.Stamp
 		j, err := app.Judge(ctx, p)
 		if err != nil {
@@ -104,12 +105,6 @@ func (t *Terminal) settle(ctx context.Context, app *purse.Application, tx journa
 		out := &journal.PurchaseOutcome{
 			Result: j.Result, Reason: tx.Reason, Evidence: j.Evidence,
 			HasTAC: j.HasTAC, TAC: j.TAC, MAC2: j.MAC2, After: j.Balance, Counter: j.Counter,
-		}
-		if tx.PurchaseOutcome != nil && tx.PurchaseOutcome.HasTAC {
-			// The card had answered and the PSAM doubted it: keep the words
-			// that the utility must judge.
-			prev := tx.PurchaseOutcome
-			out.HasTAC, out.TAC, out.MAC2, out.MAC2Said = true, prev.TAC, prev.MAC2, prev.MAC2Said
 		}
 		if out.Result == journal.Done {
 			out.Reason = journal.ReasonNone
@@ -152,18 +147,23 @@ type observation struct {
 
 // observe asks the card for the proof of open items that came down from the
 // utility, once per insertion, and journals what it says for the utility to
-// judge.
-func (t *Terminal) observe(ctx context.Context, app *purse.Application, own map[journal.Name]bool) error {
+// judge. Of a transaction of this terminal that settleCard left unknown only
+// the proof is worth a word.
+func (t *Terminal) observe(ctx context.Context, app *purse.Application) error {
 	sec, _ := t.section(wire.SectionItems)
 	number := app.Info().Number
 	for _, it := range sec.Items {
 		o := observation{it.Name, it.Card}
-		if it.Card != number || own[it.Name] || t.seen[o] {
+		if it.Card != number || t.seen[o] {
 			continue
 		}
+		own := false
 		if it.Name.Terminal == t.id() {
-			if tx, err := t.cfg.Store.Transaction(it.Name.Ref()); err == nil && !tx.Open() {
-				continue // settled here, the outcome is on its way
+			if tx, err := t.cfg.Store.Transaction(it.Name.Ref()); err == nil {
+				if !tx.Open() {
+					continue // settled here, the outcome is on its way
+				}
+				own = true
 			}
 		}
 		j, err := app.Judge(ctx, purse.Pending{TxType: it.TxType, Amount: it.Amount, Before: journal.NoBalance, Counter: it.Counter, Terminal: it.Name.Terminal, Sent: true})
@@ -171,8 +171,8 @@ func (t *Terminal) observe(ctx context.Context, app *purse.Application, own map[
 			return err
 		}
 		t.seen[o] = true
-		if !j.Counted && !j.HasTAC {
-			continue // the card told nothing about it
+		if !j.HasTAC && (own || !j.Counted) {
+			continue // the card told nothing new about it
 		}
 		if _, err := t.append(ctx, store.Draft{Actor: journal.System, Body: &journal.Observation{
 			Item: it.Name, Card: it.Card, TxType: it.TxType, Counter: it.Counter,

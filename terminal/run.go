@@ -366,6 +366,12 @@ func (t *Terminal) receiptOf(ref journal.Ref) (Receipt, error) {
 	return t.receipt(tx)
 }
 
+// asked reports whether a wish for a card, or for whatever card is in the
+// reader, is one for the card of tx.
+func asked(want money.CardNumber, tx journal.Transaction) bool {
+	return want.IsZero() || tx.Card == want
+}
+
 // repeated finds the transaction that a token began. It refuses a token that
 // was used for another wish.
 func (t *Terminal) repeated(tok journal.Token, same func(journal.Transaction) bool) (Receipt, bool, error) {

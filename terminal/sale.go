@@ -18,7 +18,7 @@ func (t *Terminal) Sell(ctx context.Context, r SellRequest) (Receipt, error) {
 	}
 	defer t.release()
 	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
-		return tx.Kind == journal.KindSale && tx.Card == r.Card
+		return tx.Kind == journal.KindSale && asked(r.Card, tx)
 	}); ok || err != nil {
 		return rc, err
 	}
@@ -30,7 +30,7 @@ func (t *Terminal) Sell(ctx context.Context, r SellRequest) (Receipt, error) {
 		return Receipt{}, err
 	}
 	online := t.cfg.Host.Online()
-	deposit, err := t.checkSale(s, balance, r, online)
+	deposit, err := t.checkSale(ctx, s, balance, r, online)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -67,7 +67,7 @@ func (t *Terminal) Sell(ctx context.Context, r SellRequest) (Receipt, error) {
 
 // checkSale refuses what must not be sold, and all that would refuse the
 // first load, so that a sale is not left half done for a foreseeable reason.
-func (t *Terminal) checkSale(s *session, balance money.Fen, r SellRequest, online bool) (deposit money.Fen, err error) {
+func (t *Terminal) checkSale(ctx context.Context, s *session, balance money.Fen, r SellRequest, online bool) (deposit money.Fen, err error) {
 	if err := t.checkStanding(); err != nil {
 		return 0, err
 	}
@@ -103,7 +103,7 @@ func (t *Terminal) checkSale(s *session, balance money.Fen, r SellRequest, onlin
 		return 0, err
 	}
 	if !online {
-		if err := t.checkAllowance(r.Amount); err != nil {
+		if err := t.checkAllowance(ctx, r.Amount); err != nil {
 			return 0, err
 		}
 	}

@@ -20,7 +20,7 @@ import (
 // the daemon: a SAM that loses power loses its session. Only the holder of
 // Terminal.op touches them.
 type sams struct {
-	cards []reader.Card // one or two handles
+	cards []reader.Card // one for each of samSlots, nil for one that did not open
 	psam  *purse.PSAM
 	load  *purse.LoadSAM
 
@@ -33,7 +33,9 @@ type sams struct {
 
 func (s *sams) close() {
 	for _, c := range s.cards {
-		c.Close()
+		if c != nil {
+			c.Close()
+		}
 	}
 	*s = sams{count: s.count, reported: s.reported, asked: s.asked}
 }
@@ -65,8 +67,7 @@ func (t *Terminal) samEvent(ctx context.Context, ev reader.Event) {
 	if ev.State == reader.StateCard && t.sams.psam != nil && (t.cfg.LoadSAM == nil || t.sams.load != nil) && t.samCounts(ev.Slot, ev.Count) {
 		return // these are the SAMs that are open already
 	}
-	t.sams.close()
-	t.openSAMs(ctx)
+	t.reopenSAMs(ctx)
 }
 
 // samCounts reports whether the SAM in the slot is still the one that was
@@ -74,7 +75,7 @@ func (t *Terminal) samEvent(ctx context.Context, ev reader.Event) {
 func (t *Terminal) samCounts(slot string, count uint32) bool {
 	for i, s := range t.samSlots() {
 		if s.Name() == slot {
-			return i < len(t.sams.cards) && t.sams.cards[i].Count() == count
+			return i < len(t.sams.cards) && t.sams.cards[i] != nil && t.sams.cards[i].Count() == count
 		}
 	}
 	return false
@@ -98,14 +99,14 @@ func (t *Terminal) openSAMs(ctx context.Context) {
 		c, err := slot.Open(ctx)
 		if err != nil {
 			t.log.Info("open a SAM", "slot", slot.Name(), "err", err)
-			break
+			c = nil
 		}
 		handles = append(handles, c)
 	}
 	t.sams.cards = handles
 	id := t.id()
-	if len(handles) > 0 {
-		p, err := purse.OpenPSAM(ctx, handles[0], t.cfg.Profiles.SAMs)
+	if c := handles[0]; c != nil {
+		p, err := purse.OpenPSAM(ctx, c, t.cfg.Profiles.SAMs)
 		switch {
 		case err != nil:
 			t.log.Info("open the PSAM", "err", err)
@@ -122,8 +123,8 @@ func (t *Terminal) openSAMs(ctx context.Context) {
 	} else {
 		psam.Problem = CodeNoPSAM
 	}
-	if t.cfg.LoadSAM != nil && len(handles) == len(t.samSlots()) {
-		l, err := purse.OpenLoadSAM(ctx, handles[len(handles)-1], t.cfg.Profiles.SAMs)
+	if c := handles[len(handles)-1]; c != nil && t.cfg.LoadSAM != nil {
+		l, err := purse.OpenLoadSAM(ctx, c, t.cfg.Profiles.SAMs)
 		switch {
 		case err != nil:
 			t.log.Info("open the load SAM", "err", err)
@@ -184,6 +185,10 @@ func (t *Terminal) showAllowance() {
 // pulled, and its session is gone in any case.
 func (t *Terminal) samFailed(ctx context.Context, err error) {
 	t.log.Warn("a SAM failed; opening the SAMs again", "err", err)
+	t.reopenSAMs(ctx)
+}
+
+func (t *Terminal) reopenSAMs(ctx context.Context) {
 	t.sams.close()
 	t.openSAMs(ctx)
 }
@@ -191,34 +196,24 @@ func (t *Terminal) samFailed(ctx context.Context, err error) {
 // needPSAM refuses when there is no PSAM of ours.
 func (t *Terminal) needPSAM(ctx context.Context) error {
 	if t.sams.psam == nil {
-		t.sams.close()
-		t.openSAMs(ctx)
+		t.reopenSAMs(ctx)
 	}
 	if t.sams.psam == nil {
-		t.mu.Lock()
-		p := t.psam.Problem
-		t.mu.Unlock()
-		if p == "" {
-			p = CodeNoPSAM
-		}
-		return refuse(p)
+		return refuse(t.psam.Problem)
 	}
 	return nil
 }
 
 // checkAllowance refuses a load that the load SAM would refuse.
-func (t *Terminal) checkAllowance(amount money.Fen) error {
+func (t *Terminal) checkAllowance(ctx context.Context, amount money.Fen) error {
 	if t.cfg.LoadSAM == nil {
 		return refuse(CodeNoLink) // a terminal without a load SAM loads on line only
 	}
 	if t.sams.load == nil {
-		t.mu.Lock()
-		p := t.loadSAM.Problem
-		t.mu.Unlock()
-		if p == "" {
-			p = CodeNoLoadSAM
-		}
-		return refuse(p)
+		t.reopenSAMs(ctx)
+	}
+	if t.sams.load == nil {
+		return refuse(t.loadSAM.Problem)
 	}
 	if v := t.sams.left(); !v.Known || v.Count == 0 || v.Amount < amount {
 		return refuseLimit(CodeAllowance, v.Amount)

@@ -70,14 +70,29 @@ var operations = []struct {
 // nothing is left unknown, that the card holds what the record says, and that
 // the slip which the customer got was not contradicted.
 func TestCardPulledEverywhere(t *testing.T) {
+	all := []string{"before", "write 1", "write 2", "write 3", "write 5", "after"}
+	for _, m := range []struct {
+		name  string
+		card  func(testing.TB, money.CardNumber) *simcard.Card
+		hows  []string
+		backs []string
+	}{
+		{"", newCard, all, []string{"same", "restart"}},
+		{", another make", otherMake, []string{"before", "write 1", "write 2", "after"}, []string{"same"}},
+	} {
+		pulledEverywhere(t, m.name, m.card, m.hows, m.backs)
+	}
+}
+
+func pulledEverywhere(t *testing.T, name string, issue func(testing.TB, money.CardNumber) *simcard.Card, hows, backs []string) {
 	for _, op := range operations {
-		t.Run(op.name, func(t *testing.T) {
+		t.Run(op.name+name, func(t *testing.T) {
 			commands := 0
 			{
 				w := newWorld(t)
 				w.shift()
 				n := mustCard(t, "1001")
-				card := w.loaded(n, 100_00)
+				card := w.fill(issue(t, n), n, 100_00)
 				op.ready(w)
 				c := &tearing{Chip: card, card: card}
 				w.slot.Insert(c)
@@ -93,9 +108,9 @@ func TestCardPulledEverywhere(t *testing.T) {
 			}
 			outcomes := map[string]int{}
 			for at := 1; at <= commands; at++ {
-				for _, how := range []string{"before", "write 1", "write 2", "write 3", "write 5", "after"} {
-					for _, back := range []string{"same", "restart"} {
-						o := tearOnce(t, op.do, op.ready, op.delta, at, how, back)
+				for _, how := range hows {
+					for _, back := range backs {
+						o := tearOnce(t, issue, op.do, op.ready, op.delta, at, how, back)
 						outcomes[o]++
 					}
 				}
@@ -108,12 +123,12 @@ func TestCardPulledEverywhere(t *testing.T) {
 	}
 }
 
-func tearOnce(t *testing.T, do func(*world, money.CardNumber) (Receipt, error), ready func(*world), delta money.Fen, at int, how, back string) string {
+func tearOnce(t *testing.T, issue func(testing.TB, money.CardNumber) *simcard.Card, do func(*world, money.CardNumber) (Receipt, error), ready func(*world), delta money.Fen, at int, how, back string) string {
 	t.Helper()
 	w := newWorld(t)
 	w.shift()
 	n := mustCard(t, "1001")
-	card := w.loaded(n, 100_00)
+	card := w.fill(issue(t, n), n, 100_00)
 	ready(w)
 	c := &tearing{Chip: card, card: card}
 	w.slot.Insert(c)

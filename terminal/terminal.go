@@ -119,7 +119,7 @@ type ReturnCashRequest struct {
 type Receipt struct {
 	journal.Transaction
 	Child *journal.Transaction // first load of a sale, debit of a void; nil when there is none
-	Hash  journal.Hash         // chain hash after the last entry, printed so that the slip proves itself
+	Hash  journal.Hash         // head of the chain when the receipt was made: it covers this transaction and all before, so a printed slip proves itself
 }
 
 // CardState is what the terminal makes of the card slot.
