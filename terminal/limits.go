@@ -159,9 +159,43 @@ func (t *Terminal) checkLoad(s *session, amount, before money.Fen, online bool) 
 	return nil
 }
 
+// paidSince sums what this terminal redeemed to an account and a bill of that
+// age cannot know: entries that the utility has not acknowledged, and later
+// ones. Otherwise a customer whose link is down would be asked to pay twice.
+func (t *Terminal) paidSince(n money.AccountNumber, asOf int64) (sum money.Fen, err error) {
+	txs, err := t.cfg.Store.Recent(recentForBill, journal.Ref{})
+	if err != nil {
+		return 0, err
+	}
+	epoch, acked := t.cfg.Store.Identity().Epoch, t.cfg.Store.Acked()
+	for _, tx := range txs {
+		unsent := tx.Name.Epoch == epoch && tx.Name.Seq > acked
+		if tx.Kind == journal.KindRedemption && tx.Account == n && tx.Result == journal.Done && (unsent || tx.Began > asOf) {
+			sum += tx.Amount
+		}
+	}
+	return sum, nil
+}
+
+// recentForBill is how many of the newest transactions are looked through for
+// payments that a cached bill does not know: a shop's day.
+const recentForBill = 500
+
 // Account tells what is known of an account: from the utility when the link
-// is up, else from the signed cache, else nothing but the number.
+// is up, else from the signed cache and what was paid here since, else nothing
+// but the number.
 func (t *Terminal) Account(ctx context.Context, n money.AccountNumber) (AccountView, error) {
+	v, err := t.account(ctx, n)
+	if err != nil || v.Seen != journal.AccountCached {
+		return v, err
+	}
+	paid, err := t.paidSince(n, v.AsOf)
+	v.Balance += paid
+	return v, err
+}
+
+// account is Account without what was paid here.
+func (t *Terminal) account(ctx context.Context, n money.AccountNumber) (AccountView, error) {
 	if t.cfg.Host.Online() {
 		ask, cancel := context.WithTimeout(ctx, t.cfg.HostWait/2)
 		a, err := t.cfg.Host.Account(ask, n)

@@ -42,7 +42,7 @@ func (t *Terminal) Redeem(ctx context.Context, r RedeemRequest) (Receipt, error)
 	if balance < r.Amount {
 		return Receipt{}, refuseLimit(CodeBalanceLow, balance)
 	}
-	acct, err := t.Account(ctx, r.Account)
+	acct, err := t.account(ctx, r.Account)
 	if err != nil {
 		return Receipt{}, err
 	}

@@ -420,3 +420,30 @@ func TestRunFollowsTheSlot(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestCachedBillKnowsOwnPayments pays off line and looks the bill up again:
+// what was paid here is not asked for a second time.
+func TestCachedBillKnowsOwnPayments(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	n := mustCard(t, "1001")
+	w.loaded(n, 100_00)
+	w.host.online = false
+	owes := func() money.Fen {
+		t.Helper()
+		a, err := w.term.Account(w.ctx, account)
+		if err != nil || a.Seen != journal.AccountCached {
+			t.Fatalf("%v %+v", err, a)
+		}
+		return -a.Balance
+	}
+	if got := owes(); got != 123_45 {
+		t.Fatalf("owes %s", got)
+	}
+	if rc, err := w.redeem(n, 23_45); err != nil || rc.Result != journal.Done {
+		t.Fatalf("%v %v", err, rc.Result)
+	}
+	if got := owes(); got != 100_00 {
+		t.Errorf("owes %s after paying 23.45", got)
+	}
+}
