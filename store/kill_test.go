@@ -83,7 +83,7 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		left := rand.IntN(120)
+		left := 1 + rand.IntN(120)
 		lines := bufio.NewScanner(pipe)
 		for lines.Scan() {
 			if strings.HasPrefix(lines.Text(), "!") {
