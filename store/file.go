@@ -218,6 +218,9 @@ func (s *Store) open() (err error) {
 	var m *memory
 	unfinished := false
 	if err := db.View(func(tx *bbolt.Tx) (err error) {
+		if err := checkLength(s.path, tx); err != nil {
+			return err
+		}
 		if err := checkSchema(tx, s.opts.Rebuild); err != nil {
 			return err
 		}
@@ -237,6 +240,19 @@ func (s *Store) open() (err error) {
 	last := m.last()
 	if th := m.totals.Through; th != last || !last.IsZero() && m.totals.Hash != m.chain(last.Epoch).hash {
 		return fmt.Errorf("%w: the projections end at %d-%d, the journal at %d-%d", ErrCorrupt, th.Epoch, th.Seq, last.Epoch, last.Seq)
+	}
+	return nil
+}
+
+// checkLength refuses a file that was cut: what is missing reads as zeros up
+// to the end of a page, and so might look like no store at all.
+func checkLength(path string, tx *bbolt.Tx) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if st.Size() < tx.Size() {
+		return fmt.Errorf("%w: %d bytes of %d are there", ErrCorrupt, st.Size(), tx.Size())
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/virtual"
 	"github.com/dianka/dianka/simcard"
+	"github.com/dianka/dianka/store"
 	"github.com/dianka/dianka/suite"
 	"github.com/dianka/dianka/wire"
 )
@@ -1457,5 +1459,110 @@ func TestRealCard(t *testing.T) {
 	}
 	if p := w.term.keysProblem(purse.PublicInfo{Issuer: suite.TestIssuer}); p != "" {
 		t.Errorf("%q", p)
+	}
+}
+
+// TestShiftCounts what came in and went out, and what is unsent and unknown.
+func TestShiftCounts(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	n := mustCard(t, "1001")
+	w.loaded(n, 50_00)
+	top, err := w.term.Transactions(1, journal.Ref{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rc, err := w.term.Void(w.ctx, VoidRequest{Token: token(), Who: clerk, TopUp: top[0].Name}); err != nil || rc.Child == nil {
+		t.Fatal(err)
+	}
+	w.loaded(n, 30_00)
+	w.slot.Insert(at(w.loaded(n, 20_00), 0x54, func([]byte, func([]byte) ([]byte, error)) ([]byte, error) { return nil, virtual.ErrGone }))
+	if rc, err := w.redeem(n, 1_00); err != nil || rc.Result != journal.Unknown {
+		t.Fatalf("%v %v", err, rc.Result)
+	}
+	unsent := w.st.Unsent().Count
+	if _, err := w.term.CloseShift(w.ctx, clerk, 0); err != nil {
+		t.Fatal(err)
+	}
+	e := w.entries()
+	b := e[len(e)-1].Body.(*journal.ShiftClose)
+	if b.Expected != 150_00 || uint64(b.Unsent) != unsent || b.Unknown != 1 { // 100 + 50 - 50 + 30 + 20
+		t.Errorf("%+v, %d unsent", b, unsent)
+	}
+}
+
+// TestAppendSorts what the file says: no room and a caller who left refuse
+// this wish only, all else stops the terminal.
+func TestAppendSorts(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	gone, cancel := context.WithCancel(w.ctx)
+	cancel()
+	if _, err := w.term.append(gone, store.Draft{Actor: journal.System, Body: &journal.Observation{}}); !errors.Is(err, context.Canceled) || w.term.isStopped() {
+		t.Fatalf("%v, stopped %v", err, w.term.isStopped())
+	}
+	w.term.closeAll()
+	if err := w.st.Close(); err != nil {
+		t.Fatal(err)
+	}
+	full, err := store.Open(filepath.Join(w.dir, "terminal.db"), store.Options{Clock: w.clock, Reserve: 1 << 60})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.st, w.term.cfg.Store = full, full
+	n := mustCard(t, "1001")
+	w.slot.Insert(newCard(t, n))
+	_, err = w.topUp(n, 50_00)
+	wantRefusal(t, err, CodeFull)
+	if w.term.isStopped() {
+		t.Error("a full disk stopped the terminal, which could not write an outcome then")
+	}
+}
+
+// TestAccountFallsBack to what is known here when the utility will not say.
+func TestAccountFallsBack(t *testing.T) {
+	w := newWorld(t)
+	w.host.account = wire.CodeRate
+	if v, err := w.term.Account(w.ctx, account); err != nil || v.Seen != journal.AccountCached || v.Balance != -12345 {
+		t.Errorf("%v %+v", err, v)
+	}
+	if v, err := w.term.Account(w.ctx, 42); err != nil || v.Seen != journal.AccountTyped {
+		t.Errorf("%v %+v", err, v)
+	}
+}
+
+// TestRunLooksAfterTheSAM when the link is back, keeps SAMs that are open
+// already, and puts everything away at its end.
+func TestRunLooksAfterTheSAM(t *testing.T) {
+	w := newWorld(t)
+	ctx, cancel := context.WithCancel(w.ctx)
+	changes := w.term.Changes(ctx)
+	done := make(chan error)
+	go func() { done <- w.term.Run(ctx) }()
+	w.term.LinkUp()
+	for w.term.Status().Allowance.Amount != 500_00 {
+		if _, ok := <-changes; !ok {
+			t.Fatal("no allowance")
+		}
+	}
+	cancel()
+	<-done
+	for range changes { // ends with its context
+	}
+	c, err := w.sam.Open(w.ctx)
+	if err != nil {
+		t.Fatalf("Run kept the SAM: %v", err)
+	}
+	c.Close()
+
+	w.term.reopenSAMs(w.ctx)
+	kept := w.term.sams.psam
+	w.term.samEvent(w.ctx, reader.Event{Slot: w.sam.Name(), State: reader.StateCard, Count: w.term.sams.cards[0].Count()})
+	if w.term.sams.psam != kept {
+		t.Error("SAMs that were open already were opened again")
+	}
+	w.term.samEvent(w.ctx, reader.Event{Slot: w.sam.Name(), State: reader.StateCard, Count: 99})
+	if w.term.sams.psam == kept {
+		t.Error("another SAM was taken for the one that was open")
 	}
 }

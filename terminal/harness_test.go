@@ -343,6 +343,7 @@ type testHost struct {
 	flushed int
 
 	standing wire.Standing
+	account  wire.Code                       // refuses to look accounts up
 	issued   int                             // allowances asked for
 	allow    wire.Code                       // refuses allowances
 	onAsk    func(ctx context.Context) error // called when a load or a void is asked for
@@ -429,6 +430,9 @@ func (h *testHost) IssueAllowance(_ context.Context, r wire.AllowanceRequest) (w
 func (h *testHost) Account(_ context.Context, a money.AccountNumber) (wire.AccountAnswer, error) {
 	if h.fail != nil {
 		return wire.AccountAnswer{}, h.fail
+	}
+	if h.account != "" {
+		return wire.AccountAnswer{Refused: h.account}, nil
 	}
 	if a != account {
 		return wire.AccountAnswer{Refused: wire.CodeUnknownAccount}, nil
