@@ -573,7 +573,11 @@ func TestCallerGoesAway(t *testing.T) {
 			return w.term.Void(ctx, VoidRequest{Token: token(), Who: clerk, TopUp: r[0].Name})
 		}},
 		{"first load", func(w *world, ctx context.Context) (Receipt, error) {
-			w.slot.Insert(newCard(w, stock))
+			w.slot.Insert(at(newCard(w, stock), 0x50, func(cmd []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
+				b, err := next(cmd)
+				w.left() // between the sale and its first load
+				return b, err
+			}))
 			return w.term.Sell(ctx, SellRequest{Token: token(), Who: clerk, Card: stock, Amount: 50_00, Tendered: 50_00})
 		}},
 	} {
@@ -582,6 +586,7 @@ func TestCallerGoesAway(t *testing.T) {
 			w.shift()
 			card := w.loaded(n, 50_00)
 			ctx, leave := context.WithCancel(w.ctx)
+			w.left = leave
 			w.host.onAsk = func(ask context.Context) error {
 				if d, ok := ask.Deadline(); !ok || time.Until(d) > 8*time.Second {
 					t.Errorf("the utility was given until %v", d)
@@ -761,6 +766,7 @@ func TestCardWithoutProof(t *testing.T) {
 	w.now = w.now.Add(time.Hour)
 	// First it tells a balance that fits nothing, and keeps its log to itself.
 	outcomes := w.wrote(journal.TypeLoadOutcome)
+	w.section(wire.Section{Kind: wire.SectionItems, Items: []wire.Item{{Name: rc.Name, Card: n, TxType: rc.Load.TxType, Counter: rc.Load.Counter, Amount: 20_00}}})
 	w.slot.Insert(&meddler{card, func(cmd []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
 		b, err := next(cmd)
 		switch {
@@ -775,9 +781,23 @@ func TestCardWithoutProof(t *testing.T) {
 	if got, _ := w.term.Transaction(rc.Name); got.Result != journal.Unknown || w.wrote(journal.TypeLoadOutcome) != outcomes {
 		t.Fatalf("%v, %d outcomes more", got.Result, w.wrote(journal.TypeLoadOutcome)-outcomes)
 	}
+	if w.wrote(journal.TypeObservation) != 0 {
+		t.Error("a card without a proof was reported as if it had told something new")
+	}
 	w.slot.Insert(card)
 	w.term.openCard(w.ctx)
 	if got, _ := w.term.Transaction(rc.Name); got.Result != journal.Done || got.Evidence != journal.EvidenceLog || got.LoadOutcome.SAMGave {
+		t.Fatalf("%+v", got.LoadOutcome)
+	}
+	// The second never reached the card: what the SAM gave is lost.
+	w.slot.Insert(at(card, 0x52, func([]byte, func([]byte) ([]byte, error)) ([]byte, error) { return nil, virtual.ErrGone }))
+	rc, err = w.topUp(n, 20_00)
+	if err != nil || rc.Result != journal.Unknown {
+		t.Fatalf("%v %v", err, rc.Result)
+	}
+	w.slot.Insert(card)
+	w.term.openCard(w.ctx)
+	if got, _ := w.term.Transaction(rc.Name); got.Result != journal.NotDone || !got.LoadOutcome.SAMGave {
 		t.Fatalf("%+v", got.LoadOutcome)
 	}
 }
@@ -1179,7 +1199,8 @@ func TestMaintain(t *testing.T) {
 	w.host.online = true
 	w.host.allow = wire.CodeNoRoom
 	maintain(1, 1)
-	maintain(1, 1) // too soon
+	w.term.reopenSAMs(w.ctx) // which is no news
+	maintain(1, 1)           // too soon
 	later()
 	w.host.allow = ""
 	flushed := w.host.flushed
@@ -1564,5 +1585,50 @@ func TestRunLooksAfterTheSAM(t *testing.T) {
 	w.term.samEvent(w.ctx, reader.Event{Slot: w.sam.Name(), State: reader.StateCard, Count: 99})
 	if w.term.sams.psam == kept {
 		t.Error("another SAM was taken for the one that was open")
+	}
+}
+
+// TestTwinSettlesNothing: another card whose counters and balance are the same
+// says nothing about the one that is away.
+func TestTwinSettlesNothing(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	n, twin := mustCard(t, "1001"), mustCard(t, "1002")
+	other := w.loaded(twin, 100_00)
+	w.slot.Insert(at(w.loaded(n, 100_00), 0x54, func(cmd []byte, next func([]byte) ([]byte, error)) ([]byte, error) {
+		next(cmd)
+		return nil, virtual.ErrGone
+	}))
+	rc, err := w.redeem(n, 20_00)
+	if err != nil || rc.Result != journal.Unknown {
+		t.Fatalf("%v %v", err, rc.Result)
+	}
+	w.slot.Insert(other)
+	w.term.openCard(w.ctx)
+	if got, _ := w.term.Transaction(rc.Name); got.Result != journal.Unknown || len(w.term.Status().Card.Settled) != 0 {
+		t.Fatalf("another card made it %v", got.Result)
+	}
+}
+
+// TestVoidAgainAfterARefusal of the card: its debit was not done.
+func TestVoidAgainAfterARefusal(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	n := mustCard(t, "1001")
+	card := w.loaded(n, 50_00)
+	top, err := w.term.Transactions(1, journal.Ref{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	void := func() (Receipt, error) {
+		return w.term.Void(w.ctx, VoidRequest{Token: token(), Who: clerk, TopUp: top[0].Name})
+	}
+	w.slot.Insert(at(card, 0x54, func([]byte, func([]byte) ([]byte, error)) ([]byte, error) { return []byte{0x93, 0x02}, nil }))
+	if rc, err := void(); err != nil || rc.Child == nil || rc.Child.Result != journal.NotDone {
+		t.Fatalf("%v %+v", err, rc)
+	}
+	w.slot.Insert(card)
+	if rc, err := void(); err != nil || rc.Child == nil || rc.Child.Result != journal.Done {
+		t.Fatalf("%v %+v", err, rc)
 	}
 }

@@ -45,6 +45,7 @@ type world struct {
 	now  time.Time
 	samc *simcard.Card
 	stop context.CancelFunc
+	left func()        // the caller goes away
 	card *simcard.Card // of a test that needs it later
 	more func(*Config) // alters what the terminal is made of
 }
