@@ -186,8 +186,10 @@ func Open(path string, o Options) (*Store, error) {
 	s := &Store{
 		path: path, opts: o, up: time.Now(),
 		queue: make(chan *request, maxGroup), quit: make(chan struct{}), gone: make(chan struct{}),
-		cache:  map[wire.SectionKind]wire.Section{},
-		commit: (*bbolt.Tx).Commit, free: freeSpace,
+		cache: map[wire.SectionKind]wire.Section{},
+	}
+	if s.opts.Disk == nil {
+		s.opts.Disk = machine{}
 	}
 	if s.opts.Reserve == 0 {
 		s.opts.Reserve = defaultReserve
@@ -400,7 +402,7 @@ func (s *Store) Backup(w io.Writer) (n int64, err error) {
 	defer os.Remove(f.Name())
 	defer f.Close()
 	if err := s.view(func(tx *bbolt.Tx) error {
-		if free, err := s.free(dir); err == nil && free < uint64(tx.Size()+s.opts.Reserve) {
+		if free, err := s.opts.Disk.Free(dir); err == nil && free < uint64(tx.Size()+s.opts.Reserve) {
 			return fmt.Errorf("%w: %d bytes free, a copy takes %d", ErrFull, free, tx.Size())
 		}
 		_, err := tx.WriteTo(f)

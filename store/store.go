@@ -61,7 +61,24 @@ type Options struct {
 	InitialMmap int              // bytes of address space to map at once; 0 = by platform
 	Rebuild     bool             // make the projections anew while opening, as Store.Rebuild does
 	Reserve     int64            // bytes of free disk below which nothing new may begin; 0 = 64 MiB
+	Disk        Disk             // what the file lies on; nil = this machine's
 }
+
+// Disk is what a store needs of the machine beneath bbolt. Simulations and
+// fault tests put their own in, to fail it, to cut its power and to fill it.
+type Disk interface {
+	// Free is the space in dir that this process may still use, in bytes.
+	Free(dir string) (uint64, error)
+	// Commit is tx.Commit. After an error it is unknown whether the
+	// transaction is on disk.
+	Commit(tx *bbolt.Tx) error
+}
+
+// machine is the disk of this machine.
+type machine struct{}
+
+func (machine) Free(dir string) (uint64, error) { return freeSpace(dir) }
+func (machine) Commit(tx *bbolt.Tx) error       { return tx.Commit() }
 
 // Draft is an entry to be: the store gives it its name, times and place in
 // the chain.
@@ -136,9 +153,6 @@ type Store struct {
 
 	cacheLock sync.Mutex
 	cache     map[wire.SectionKind]wire.Section
-
-	commit func(*bbolt.Tx) error             // (*bbolt.Tx).Commit; tests make it fail
-	free   func(path string) (uint64, error) // bytes of free disk; tests make it small
 }
 
 // memory is what the store keeps of the file in memory: a few hundred bytes,

@@ -783,6 +783,27 @@ func TestEveryBitOfTheJournal(t *testing.T) {
 	}
 }
 
+// disk is a machine's disk with parts of it replaced.
+type disk struct {
+	machine
+	commit func(*bbolt.Tx) error
+	free   func(string) (uint64, error)
+}
+
+func (d disk) Commit(tx *bbolt.Tx) error {
+	if d.commit == nil {
+		return d.machine.Commit(tx)
+	}
+	return d.commit(tx)
+}
+
+func (d disk) Free(dir string) (uint64, error) {
+	if d.free == nil {
+		return d.machine.Free(dir)
+	}
+	return d.free(dir)
+}
+
 var errDisk = errors.New("input/output error")
 
 // An error of the commit leaves the store unsure, whether the bytes are there
@@ -792,19 +813,19 @@ func TestFailedCommit(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			s := fresh(t)
 			put1(t, s, journal.Ref{}, redeem(1, 1, 1))
-			s.commit = func(tx *bbolt.Tx) error {
+			s.opts.Disk = disk{commit: func(tx *bbolt.Tx) error {
 				if !present {
 					tx.Rollback()
 				} else if err := tx.Commit(); err != nil {
 					t.Error(err)
 				}
 				return errDisk
-			}
+			}}
 			es, err := s.Append(ctx, Draft{clerk, journal.Ref{}, redeem(2, 2, 2)})
 			if es != nil || !errors.Is(err, ErrStopped) || !errors.Is(err, errDisk) {
 				t.Fatal(es, err)
 			}
-			s.commit = (*bbolt.Tx).Commit // the disk is well again: it must not matter
+			s.opts.Disk = machine{} // the disk is well again: it must not matter
 			for name, err := range map[string]error{
 				"append":  second(s.Append(ctx, Draft{clerk, journal.Ref{}, redeem(2, 2, 2)})),
 				"recent":  second(s.Recent(1, journal.Ref{})),
@@ -847,7 +868,7 @@ func TestFull(t *testing.T) {
 	s := fresh(t)
 	s.opts.Reserve = 1000
 	intent := put1(t, s, journal.Ref{}, redeem(1, 1, 1))
-	s.free = func(string) (uint64, error) { return 999, nil }
+	s.opts.Disk = disk{free: func(string) (uint64, error) { return 999, nil }}
 	for _, b := range []journal.Body{redeem(2, 1, 1), topUp(2, 1, 1), &journal.CardSale{}, &journal.VoidRequest{}} {
 		if _, err := s.Append(ctx, Draft{clerk, journal.Ref{}, b}); !errors.Is(err, ErrFull) {
 			t.Errorf("%T: %v", b, err)
@@ -889,8 +910,7 @@ func TestBackup(t *testing.T) {
 func TestGroupCommit(t *testing.T) {
 	s := fresh(t)
 	gate := make(chan struct{})
-	real := s.commit
-	s.commit = func(tx *bbolt.Tx) error { <-gate; return real(tx) }
+	s.opts.Disk = disk{commit: func(tx *bbolt.Tx) error { <-gate; return tx.Commit() }}
 	const callers = 100
 	var wg sync.WaitGroup
 	refused := make([]bool, callers)

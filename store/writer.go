@@ -199,7 +199,7 @@ func (s *Store) finish(tx *bbolt.Tx) (err error) {
 	}()
 	start := time.Now()
 	defer func() { s.disk.Add(int64(time.Since(start))) }()
-	return s.commit(tx)
+	return s.opts.Disk.Commit(tx)
 }
 
 // Append writes entries, all of them in one commit, in order and next to each
@@ -222,7 +222,7 @@ func (s *Store) Append(ctx context.Context, d ...Draft) ([]journal.Entry, error)
 	}
 	if begins {
 		// Outcomes are never refused for want of room: the reserve is theirs.
-		if free, err := s.free(filepath.Dir(s.path)); err == nil && free < uint64(s.opts.Reserve) {
+		if free, err := s.opts.Disk.Free(filepath.Dir(s.path)); err == nil && free < uint64(s.opts.Reserve) {
 			return nil, fmt.Errorf("%w (%d bytes free)", ErrFull, free)
 		}
 	}

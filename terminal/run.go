@@ -111,22 +111,32 @@ func (t *Terminal) Run(ctx context.Context) error {
 			if !ok {
 				return ctx.Err()
 			}
-			t.cardEvent(ctx, ev)
+			t.Handle(ctx, ev)
 		case ev, ok := <-psams:
 			if !ok {
 				return ctx.Err()
 			}
-			t.samEvent(ctx, ev)
+			t.Handle(ctx, ev)
 		case ev, ok := <-loads:
 			if !ok {
 				return ctx.Err()
 			}
-			t.samEvent(ctx, ev)
+			t.Handle(ctx, ev)
 		case <-t.linkUp:
 			t.maintain(ctx)
 		case <-tick.C:
 			t.maintain(ctx)
 		}
+	}
+}
+
+// Handle does what is to be done about one event of a slot. Run calls it; so
+// does a caller that keeps its own time instead of Run, as a simulation does.
+func (t *Terminal) Handle(ctx context.Context, ev reader.Event) {
+	if ev.Slot == t.cfg.Card.Name() {
+		t.cardEvent(ctx, ev)
+	} else {
+		t.samEvent(ctx, ev)
 	}
 }
 

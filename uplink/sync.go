@@ -51,7 +51,7 @@ func (c *Client) Run(ctx context.Context) error {
 	var waiting []chan error
 	failures, greet := 0, true
 	for {
-		err := c.pass(ctx, greet)
+		err := c.Turn(ctx, greet)
 		var stuck *stuckError
 		var standing *StandingError
 		for _, w := range waiting {
@@ -67,20 +67,14 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		wake, wait := c.wake, c.cfg.Poll
 		switch {
-		case errors.As(err, &stuck):
+		case err == nil, errors.As(err, &stuck):
 			failures = 0
-			c.update(func(s *Status) { s.LastError = err.Error() })
-		case err == nil:
-			failures = 0
-			c.update(func(s *Status) { s.LastError, s.LastSync = "", c.cfg.Clock() })
 		case errors.As(err, &standing):
 			failures, wake = 0, nil
-			c.update(func(s *Status) { s.LastError = err.Error() })
 		default:
 			failures, wake = failures+1, nil
 			wait = c.backoff(failures, err)
 			c.log.Warn("sync failed", "err", err, "again_in", wait)
-			c.update(func(s *Status) { s.LastError = err.Error() })
 		}
 		timer := time.NewTimer(wait)
 		select {
@@ -98,6 +92,24 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		timer.Stop()
 	}
+}
+
+// Turn is one turn of Run: a hello when greet is set or one is due, then
+// everything that is unsent. It is for a caller that keeps its own time, as a
+// simulation does, and must not be called beside Run.
+func (c *Client) Turn(ctx context.Context, greet bool) error {
+	err := c.pass(ctx, greet)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	c.update(func(s *Status) {
+		if err != nil {
+			s.LastError = err.Error()
+		} else {
+			s.LastError, s.LastSync = "", c.cfg.Clock()
+		}
+	})
+	return err
 }
 
 // backoff is full jitter; what the utility asked for comes on top of it.

@@ -44,6 +44,7 @@ type Config struct {
 	Log      *slog.Logger
 	Poll     time.Duration // between hellos; 0: as uplink has it
 
+	Disk store.Disk                                                        // beneath the terminal's file; nil: this machine's
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as uplink has it
 	Host func(terminal.Host) terminal.Host                                 // puts something around the utility, in tests; nil: nothing
 }
@@ -96,9 +97,9 @@ func Enrol(ctx context.Context, cfg Config, code string) error {
 		return err
 	}
 	if _, err := os.Stat(storePath(cfg.Dir)); errors.Is(err, os.ErrNotExist) {
-		return store.Create(storePath(cfg.Dir), who, store.Options{Clock: cfg.Clock})
+		return store.Create(storePath(cfg.Dir), who, store.Options{Clock: cfg.Clock, Disk: cfg.Disk})
 	}
-	st, err := store.Open(storePath(cfg.Dir), store.Options{Clock: cfg.Clock})
+	st, err := store.Open(storePath(cfg.Dir), store.Options{Clock: cfg.Clock, Disk: cfg.Disk})
 	if err != nil {
 		return err
 	}
@@ -165,7 +166,7 @@ func Open(cfg Config) (*Station, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(storePath(cfg.Dir), store.Options{Clock: cfg.Clock})
+	st, err := store.Open(storePath(cfg.Dir), store.Options{Clock: cfg.Clock, Disk: cfg.Disk})
 	if err != nil {
 		return nil, err
 	}
