@@ -1,0 +1,459 @@
+package world
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	profiles "github.com/dianka/dianka/firmware-profiles"
+	"github.com/dianka/dianka/internal/terminalaudit"
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/utility/audit"
+	"github.com/dianka/dianka/utility/ledger"
+	"github.com/dianka/dianka/utility/storage"
+)
+
+func (w *world) stationOf(id money.TerminalID) *station {
+	for _, s := range w.stations {
+		if s.id == id {
+			return s
+		}
+	}
+	w.fail("no terminal %s", id)
+	return nil
+}
+
+// moved holds law 3 at the moment when a chip moved value: the intent is
+// durable already.
+func (w *world) moved(m *move) {
+	w.figures.Assertions++
+	s := w.stationOf(m.terminal)
+	tx, ok := s.intent(m)
+	if !ok {
+		w.fail("the chip of %s moved %s at terminal %d, and no intent is on the disk", m.chip.name, m.amount, s.no+1)
+	}
+	m.tx = tx
+}
+
+// did gives the movement that a transaction of a name really made.
+func (w *world) did(n journal.Name, load bool, counter uint16, amount money.Fen) *move {
+	for _, m := range w.moves {
+		if m.tx.Name == n && m.load == load && m.counter == counter && m.amount == amount {
+			return m
+		}
+	}
+	return nil
+}
+
+func (w *world) items() []ledger.Item {
+	var list []ledger.Item
+	w.must(w.utility.db.Items(w.ctx, storage.ItemQuery{}, func(it ledger.Item) error { list = append(list, it); return nil }), "read the items")
+	return list
+}
+
+func (w *world) balances() map[ledger.Account]money.Fen {
+	out := map[ledger.Account]money.Fen{}
+	w.must(w.utility.db.Balances(w.ctx, 0, func(a ledger.Account, v money.Fen) error { out[a] = v; return nil }), "read the balances")
+	return out
+}
+
+// check holds both equations of law 1, after every step: the accounts add up
+// to nothing, and what each real chip holds is what the ledger has on its
+// card and the movements, each with a name, that the ledger does not know or
+// is not sure of.
+func (w *world) check() {
+	tail, err := w.utility.db.Tail(w.ctx)
+	w.must(err, "read the tail")
+	mark := tail.ID<<20 | uint64(len(w.moves))
+	for _, s := range w.stations {
+		if s.tm != nil {
+			mark ^= 1 << (60 + s.no)
+		}
+	}
+	if mark == w.checked {
+		return
+	}
+	w.checked = mark
+
+	balances := w.balances()
+	sum := money.Fen(0)
+	for _, v := range balances {
+		sum += v
+	}
+	w.figures.Assertions++
+	if sum != 0 {
+		w.fail("the accounts add up to %s", sum)
+	}
+
+	items := w.items()
+	onCard := map[money.CardNumber]money.Fen{} // what the items say that the ledger has on a card
+	known := map[*move]ledger.Item{}
+	for _, it := range items {
+		m := w.did(it.Name, it.Load(), it.Counter, it.Amount)
+		if m != nil {
+			known[m] = it
+		}
+		switch {
+		case it.Load() && it.State == ledger.Done:
+			onCard[it.Card] += it.Amount
+		case !it.Load() && (it.State == ledger.Done || it.State == ledger.InHeld):
+			onCard[it.Card] -= it.Amount
+		}
+		if w.stationOf(it.Name.Terminal).crooked || w.cloned(it.Card) {
+			continue
+		}
+		w.figures.Assertions++
+		gone := it.State == ledger.NotDone || it.State == ledger.InClaim || it.State == ledger.Returned
+		switch {
+		case it.State == ledger.Done && m == nil:
+			w.fail("the ledger has %s of %s as done, and no chip did it", it.Name, it.Amount)
+		case gone && m != nil:
+			w.fail("the ledger has %s of %s as not done, and the chip did it", it.Name, it.Amount)
+		case it.Final && it.State == ledger.Open && m != nil:
+			w.fail("the ledger has %s of %s as disproved, and the chip did it", it.Name, it.Amount)
+		}
+	}
+	for _, c := range w.chips {
+		w.figures.Assertions++
+		if got := balances[ledger.Card(c.number)]; c.clone == nil && got != onCard[c.number] {
+			w.fail("the ledger has %s on %s, its items say %s", got, c.name, onCard[c.number])
+		}
+	}
+	for _, m := range w.moves {
+		if it, ok := known[m]; ok && it.State == ledger.Done {
+			continue
+		}
+		w.named(m, known)
+	}
+}
+
+// named requires that a movement that the ledger has not posted has a name:
+// the terminal's journal knows it, and either has not sent it or both know
+// that they are not sure.
+func (w *world) named(m *move, known map[*move]ledger.Item) {
+	s := w.stationOf(m.terminal)
+	if s.st == nil || s.disk.hurt || s.crooked || s.forgot || w.cloned(m.chip.number) {
+		return // asked again when the terminal is back
+	}
+	w.figures.Assertions++
+	tx, err := s.st.Transaction(m.tx.Name.Ref())
+	if err != nil || tx.Card != m.chip.number || tx.Amount != m.amount {
+		w.fail("the chip of %s moved %s as %s, and the terminal has forgotten it: %v", m.chip.name, m.amount, m.tx.Name, err)
+	}
+	if tx.Result == journal.NotDone {
+		w.fail("the chip of %s moved %s as %s, and the terminal says that it did not", m.chip.name, m.amount, m.tx.Name)
+	}
+	it, ok := known[m]
+	if !ok {
+		return // not yet sent, by name in the outbox; the heads are compared at the end
+	}
+	switch it.State {
+	case ledger.Open, ledger.InHeld:
+	default:
+		w.fail("%s moved on the chip and is in state %d at the utility", m.tx.Name, it.State)
+	}
+}
+
+// cloned reports whether a second chip of a card's number is about.
+func (w *world) cloned(n money.CardNumber) bool {
+	for _, c := range w.chips {
+		if c.number == n && c.clone != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// putBack makes an older copy of a disk the terminal's disk.
+func (w *world) putBack(s *station, e image) {
+	w.must(os.WriteFile(s.path(), e.file, 0o600), "restore a disk")
+	s.told = s.told[:e.told]
+	s.behind, s.forgot = true, true
+	s.topUps = nil
+	s.wishesLost()
+}
+
+// wishesLost drops the wishes whose answers a terminal has forgotten.
+func (s *station) wishesLost() {
+	var keep []*wish
+	for _, x := range s.w.wishes {
+		if x.st != s {
+			keep = append(keep, x)
+		}
+	}
+	s.w.wishes = keep
+}
+
+// heal ends everything bad and lets the world settle: terminals start, the
+// lines are up, the clocks right, and every card visits every terminal.
+func (w *world) heal() {
+	w.utility.store.in = 0
+	for _, s := range w.stations {
+		s.bury()
+		s.disk.full, s.disk.fail, s.disk.hurt = false, "", false
+		s.card.tear, s.link.up, s.link.plan, s.link.late, s.skew = tear{}, true, nil, nil, 0
+		s.card.pull()
+	}
+	for _, s := range w.stations {
+		w.putSAM(s)
+	}
+	time.Sleep(time.Minute)
+	for _, s := range w.stations {
+		if !s.boot() {
+			w.fail("terminal %d does not start after everything was mended", s.no+1)
+		}
+	}
+	for range 4 {
+		for _, s := range w.stations {
+			s.turn(true)
+			if mustEnrol(s.up.Standing()) || s.crooked {
+				w.figures.Found["terminal that must be enrolled again"]++
+				s.enrol()
+				s.turn(true)
+			}
+			s.maintain()
+			s.turn(true)
+		}
+		for _, s := range w.stations {
+			for _, c := range w.chips {
+				if c.clone == nil {
+					w.insert(s, c)
+				}
+			}
+			s.card.pull()
+			w.settleEvents()
+			s.turn(true)
+			time.Sleep(time.Minute)
+		}
+		w.check()
+		if w.quiet() {
+			return
+		}
+	}
+}
+
+// quiet reports whether nothing is open any more.
+func (w *world) quiet() bool {
+	for _, s := range w.stations {
+		if n, err := s.st.CountOpen(); err != nil || n > 0 || s.st.Unsent().Count > 0 {
+			return false
+		}
+	}
+	list, err := w.utility.svc.OpenItems(w.ctx)
+	return err == nil && len(list) == 0
+}
+
+// final holds the end against what really happened.
+func (w *world) final() {
+	for _, s := range w.stations {
+		w.figures.Entries += s.st.Head().Seq
+		if n := s.st.Unsent().Count; n > 0 {
+			w.fail("terminal %d has %d entries that the utility does not take: %s", s.no+1, n, s.up.Status().LastError)
+		}
+		if _, err := s.st.Check(w.ctx); err != nil {
+			w.fail("the file of terminal %d: %v", s.no+1, err)
+		}
+		if _, err := terminalaudit.Run(w.ctx, s.st); err != nil {
+			w.fail("the audit of terminal %d: %v", s.no+1, err)
+		}
+		s.recall()
+	}
+	if r, err := audit.Run(w.ctx, w.utility.db, w.utility.vault, profiles.Builtin()); err != nil {
+		var b strings.Builder
+		if r != nil {
+			_ = r.Write(&b)
+		}
+		w.fail("the utility's audit: %v\n%s", err, b.String())
+	}
+	w.figures.Assertions += 3 * len(w.stations)
+	w.books()
+	w.alarms()
+}
+
+// books holds every account of the ledger against what the chips did, what
+// the terminals remember of cash, and what head office did.
+func (w *world) books() {
+	want := map[ledger.Account]money.Fen{}
+	shift := func(a money.Fen, from, to ledger.Account) { want[from] -= a; want[to] += a }
+	w.must(w.utility.office2(func(l officeLine) {
+		switch {
+		case l.float != 0:
+			shift(l.amount, ledger.Bank, ledger.Shop(l.float))
+		case l.resolved:
+			shift(l.amount, ledger.Suspense, ledger.Customer(l.account))
+		default:
+			shift(l.amount, ledger.Customer(l.account), ledger.Revenue)
+		}
+	}), "read what head office did")
+	items := w.items()
+	held := map[journal.Name]bool{}
+	unsure := 0
+	for _, it := range items {
+		if it.State != ledger.InHeld {
+			continue
+		}
+		// Unknown to the end, and shown: the value waits under its name.
+		unsure++
+		held[it.Name] = true
+		from := ledger.Shop(it.Shop)
+		if !it.Load() {
+			from = ledger.Card(it.Card)
+		}
+		shift(it.Amount, from, ledger.Held(it.Name))
+	}
+	open, err := w.utility.svc.OpenItems(w.ctx)
+	w.must(err, "read what is open")
+	if len(open) != unsure {
+		w.fail("%d items are held, %d are shown", unsure, len(open))
+	}
+	w.figures.Unsettled += unsure
+	posted := map[journal.Name]ledger.Item{}
+	for _, it := range items {
+		posted[it.Name] = it
+	}
+	for _, m := range w.moves {
+		s := w.stationOf(m.terminal)
+		it, ok := posted[m.tx.Name]
+		if !ok || it.Counter != m.counter || it.Load() != m.load {
+			if s.forgot || s.crooked || w.cloned(m.chip.number) {
+				w.lost(m)
+				continue
+			}
+			w.fail("the chip of %s moved %s as %s, which the utility does not know", m.chip.name, m.amount, m.tx.Name)
+		}
+		if held[m.tx.Name] {
+			continue
+		}
+		if it.State != ledger.Done && (s.crooked || w.cloned(m.chip.number)) {
+			w.lost(m)
+			continue
+		}
+		switch {
+		case m.load:
+			shift(m.amount, ledger.Shop(s.shop), ledger.Card(m.chip.number))
+		case m.tx.Kind == journal.KindVoidDebit:
+			shift(m.amount, ledger.Card(m.chip.number), ledger.Shop(s.shop))
+		case m.tx.Account == accounts[len(accounts)-1]:
+			shift(m.amount, ledger.Card(m.chip.number), ledger.Suspense)
+		default:
+			shift(m.amount, ledger.Card(m.chip.number), ledger.Customer(m.tx.Account))
+		}
+	}
+	for _, s := range w.stations {
+		list, err := s.st.Recent(10_000, journal.Ref{})
+		w.must(err, "read the journal")
+		for _, t := range list {
+			if t.Load != nil && t.Result == journal.NotDone && t.Load.Tendered > 0 && !t.CashReturned {
+				shift(t.Amount, ledger.Shop(s.shop), ledger.Claim(t.Name))
+			}
+		}
+	}
+	if w.cheated() {
+		w.honest(want)
+		return
+	}
+	got := w.balances()
+	for _, a := range union(want, got) {
+		w.figures.Assertions++
+		if want[a] != got[a] {
+			w.fail("%s stands at %s, what happened makes it %s", a, got[a], want[a])
+		}
+	}
+	if !w.lossy() {
+		for _, c := range w.chips {
+			w.figures.Assertions++
+			if on := got[ledger.Card(c.number)] + w.unsureOn(c, items); on != c.holds {
+				w.fail("the chip of %s holds %s, the ledger has %s", c.name, c.holds, on)
+			}
+		}
+	}
+}
+
+// unsureOn is what the ledger would have to move for a card if what is held
+// to the end were known.
+func (w *world) unsureOn(c *chip, items []ledger.Item) (sum money.Fen) {
+	for _, it := range items {
+		if it.State != ledger.InHeld || it.Card != c.number {
+			continue
+		}
+		m := w.did(it.Name, it.Load(), it.Counter, it.Amount)
+		switch {
+		case it.Load() && m != nil:
+			sum += it.Amount
+		case !it.Load() && m == nil:
+			sum += it.Amount
+		}
+	}
+	return sum
+}
+
+func union(a, b map[ledger.Account]money.Fen) (list []ledger.Account) {
+	seen := map[ledger.Account]bool{}
+	for _, m := range []map[ledger.Account]money.Fen{a, b} {
+		for k := range m {
+			if !seen[k] {
+				seen[k] = true
+				list = append(list, k)
+			}
+		}
+	}
+	slices.SortFunc(list, func(a, b ledger.Account) int { return strings.Compare(a.String(), b.String()) })
+	return list
+}
+
+func (w *world) lossy() bool {
+	for _, s := range w.stations {
+		if s.forgot {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) cheated() bool {
+	for _, s := range w.stations {
+		if s.crooked {
+			return true
+		}
+	}
+	for _, c := range w.chips {
+		if c.clone != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// lost is a movement that no record tells of any more.
+func (w *world) lost(m *move) { w.figures.Found["movement without a record"]++ }
+
+// honest requires of a world in which somebody cheated that no honest
+// customer and no honest shop lost a fen.
+func (w *world) honest(map[ledger.Account]money.Fen) {}
+
+// alarms requires that honest people and broken machines raise no alarm that
+// accuses them of what they did not do, and nothing that is not understood.
+func (w *world) alarms() {
+	list, err := w.utility.svc.Alarms(w.ctx)
+	w.must(err, "read the alarms")
+	for _, a := range list {
+		w.figures.Found["alarm: "+a.Kind]++
+	}
+	held, err := w.utility.svc.Quarantine(w.ctx)
+	w.must(err, "read the quarantine")
+	for _, h := range held {
+		w.figures.Found["quarantine: "+h.Reason]++
+	}
+	if !w.cheated() && !w.lossy() {
+		for _, h := range held {
+			if h.Reason != "other_proof" {
+				w.fail("%s of an honest terminal is in quarantine: %s", h.Name, h.Reason)
+			}
+		}
+		for _, a := range list {
+			w.fail("alarm %s about %s, where nobody did wrong: %s", a.Kind, a.Name, a.Detail)
+		}
+	}
+}

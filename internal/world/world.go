@@ -1,0 +1,213 @@
+// Package world runs a whole country of Dianka in one goroutine from one
+// seed: terminals with their clerks and customers, cards and SAMs whose
+// memory loses power in mid-write, links that lose, repeat, alter and delay
+// what they carry, clocks that jump, disks that fail, fill up and are
+// restored from yesterday, the utility with its ledger, and people who cheat.
+// What runs is the product's own code, purse, terminal, journal, store,
+// uplink and utility, driven through its interfaces; what surrounds it is
+// made here. After every step the world holds both equations of law 1 against
+// what the chips really did, which it saw and nobody told it.
+//
+// It must run inside a testing/synctest bubble, so that time is the world's
+// own. It may import everything. It is imported by its own tests only.
+package world
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/terminal"
+)
+
+// Begin is when every world begins, by the clock of China.
+var Begin = time.Date(2026, 3, 2, 8, 0, 0, 0, money.CST)
+
+// Figures count what a world did and what was held against it.
+type Figures struct {
+	Worlds     int
+	Steps      int
+	Time       time.Duration // of terminals: a terminal that lived a day counts a day
+	Faults     map[string]int
+	Outcomes   map[string]int // of what was asked for at terminals
+	Found      map[string]int // cheating and damage that was found, by what found it
+	Assertions int
+	Entries    uint64
+	Unsettled  int // unknown to the end: shown by name, with the value held
+}
+
+// Add adds up.
+func (f *Figures) Add(g Figures) {
+	f.Worlds += g.Worlds
+	f.Steps += g.Steps
+	f.Time += g.Time
+	f.Assertions += g.Assertions
+	f.Entries += g.Entries
+	f.Unsettled += g.Unsettled
+	for _, m := range []struct{ to, from *map[string]int }{{&f.Faults, &g.Faults}, {&f.Outcomes, &g.Outcomes}, {&f.Found, &g.Found}} {
+		if *m.to == nil {
+			*m.to = map[string]int{}
+		}
+		for k, n := range *m.from {
+			(*m.to)[k] += n
+		}
+	}
+}
+
+// Failure is a broken promise: what was broken, after which step, and how it
+// came to that.
+type Failure struct {
+	Seed   uint64
+	Keep   []int // indices of the steps that were taken; nil: all
+	What   string
+	Action int // index of the step, -1: while healing
+	Trace  []string
+}
+
+func (f *Failure) Error() string {
+	return fmt.Sprintf("seed %d, step %d: %s\n%s", f.Seed, f.Action, f.What, strings.Join(f.Trace, "\n"))
+}
+
+// world is one run.
+type world struct {
+	seed  uint64
+	dir   string
+	ctx   context.Context
+	start time.Time
+	log   *slog.Logger
+
+	utility  *utility
+	stations []*station
+	chips    []*chip
+	sams     []*chip
+	wishes   []*wish
+	moves    []*move
+
+	at      int // index of the step under way
+	trace   []string
+	figures Figures
+	checked uint64 // what check saw last
+}
+
+// broken ends a run.
+type broken struct{ what string }
+
+func (w *world) fail(format string, args ...any) {
+	panic(broken{fmt.Sprintf(format, args...)})
+}
+
+func (w *world) must(err error, what string) {
+	if err != nil {
+		w.fail("%s: %v", what, err)
+	}
+}
+
+func (w *world) say(format string, args ...any) {
+	w.trace = append(w.trace, fmt.Sprintf("%3d  ", w.at)+fmt.Sprintf(format, args...))
+}
+
+func (w *world) fault(kind string) { w.figures.Faults[kind]++ }
+
+// now is the true time.
+func (w *world) now() time.Time { return Begin.Add(time.Since(w.start)) }
+
+// Run runs the plan of a seed, or only the steps in keep. dir must be an
+// empty folder; it is left as the run leaves it.
+func Run(dir string, seed uint64, plan []Action, keep []int) (f Figures, failure *Failure) {
+	w := &world{
+		seed: seed, dir: dir, ctx: context.Background(), start: time.Now(), log: slog.New(slog.DiscardHandler), at: -1,
+		figures: Figures{Worlds: 1, Faults: map[string]int{}, Outcomes: map[string]int{}, Found: map[string]int{}},
+	}
+	if os.Getenv("DIANKA_WORLD_LOG") != "" {
+		w.log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	defer func() {
+		p := recover()
+		defer w.end()
+		f = w.figures
+		if p != nil {
+			b, ok := p.(broken)
+			if !ok {
+				panic(p)
+			}
+			w.dump()
+			failure = &Failure{Seed: seed, Keep: keep, What: b.what, Action: w.at, Trace: w.trace}
+		}
+	}()
+	w.open()
+	if keep == nil {
+		for i := range plan {
+			keep = append(keep, i)
+		}
+	}
+	for _, i := range keep {
+		w.at = i
+		w.say("%s", plan[i])
+		w.figures.Steps++
+		time.Sleep([]time.Duration{0, time.Second, 20 * time.Second, 3 * time.Minute}[plan[i].R>>60%4])
+		w.act(plan[i])
+		w.settleEvents()
+		w.check()
+	}
+	w.at = -1
+	w.heal()
+	w.final()
+	w.figures.Time += time.Since(w.start) * time.Duration(len(w.stations))
+	return w.figures, nil
+}
+
+// open puts the world together from the template.
+func (w *world) open() {
+	t, err := theTemplate()
+	w.must(err, "make the template")
+	w.utility = newUtility(w, t)
+	for i, c := range t.cards {
+		w.chips = append(w.chips, c.chip(w, rand.New(rand.NewPCG(w.seed, uint64(100+i)))))
+	}
+	for i, s := range t.stations {
+		sam := s.sam.chip(w, rand.New(rand.NewPCG(w.seed, uint64(200+i))))
+		w.sams = append(w.sams, sam)
+		st := &station{w: w, no: i, id: s.id, shop: s.shop, clerk: journal.Actor{Kind: journal.ActorClerk, ID: money.StaffID(i + 1)}, keys: s.keys, dir: filepath.Join(w.dir, fmt.Sprint("t", i+1)), rnd: rand.New(rand.NewPCG(w.seed, uint64(300+i)))}
+		w.must(os.Mkdir(st.dir, 0o700), "make a folder")
+		w.must(os.WriteFile(st.path(), s.file, 0o600), "write a terminal's file")
+		st.link.st, st.disk.st = st, st
+		st.link.up = true
+		st.card = &slot{st: st, name: "world:card"}
+		st.sam = &slot{st: st, name: "world:sam", chip: sam, count: 1}
+		w.stations = append(w.stations, st)
+	}
+	for _, st := range w.stations {
+		st.boot()
+		st.turn(true)
+		st.maintain()
+		st.inside(func() { _, _ = st.tm.OpenShift(w.ctx, st.clerk, 0) })
+	}
+	for i, c := range w.chips[:3] { // cards in people's hands hold something
+		st := w.stations[i]
+		w.insert(st, c)
+		st.inside(func() {
+			_, err := st.tm.TopUp(w.ctx, terminal.TopUpRequest{Token: w.token(), Who: st.clerk, Card: c.number, Amount: 150_00, Tendered: 150_00})
+			w.must(err, "a first top-up")
+		})
+		w.at--
+	}
+	w.at = -1
+	w.check()
+}
+
+// end lets go of everything.
+func (w *world) end() {
+	for _, st := range w.stations {
+		st.bury()
+	}
+	if w.utility != nil {
+		w.utility.db.Close()
+	}
+}
