@@ -256,6 +256,10 @@ func (s *Store) CommitTime() (whole, disk time.Duration) {
 	return time.Duration(s.writing.Load()), time.Duration(s.disk.Load())
 }
 
+// Err says why the store serves nothing any more, ErrStopped or ErrClosed;
+// nil while it serves.
+func (s *Store) Err() error { return s.usable() }
+
 func (s *Store) usable() error {
 	if err := s.stopped.Load(); err != nil {
 		return *err
