@@ -12,6 +12,7 @@ import (
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/audit"
 	"github.com/dianka/dianka/utility/ledger"
+	"github.com/dianka/dianka/utility/record"
 	"github.com/dianka/dianka/utility/storage"
 )
 
@@ -448,7 +449,7 @@ func (w *world) alarms() {
 	}
 	if !w.cheated() && !w.lossy() {
 		for _, h := range held {
-			if h.Reason != "other_proof" {
+			if h.Reason != record.HeldOtherProof {
 				w.fail("%s of an honest terminal is in quarantine: %s", h.Name, h.Reason)
 			}
 		}

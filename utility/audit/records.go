@@ -560,10 +560,18 @@ func (a *auditor) observed(b *journal.Observation) (string, error) {
 		return record.HeldUnknownItem, nil
 	case m.card != b.Card || m.counter != b.Counter || m.typ != b.TxType:
 		return record.HeldMismatch, nil
-	case b.HasTAC && m.load:
-		return a.loadProof(m, b.TAC, -1)
 	case b.HasTAC:
-		return a.payProof(m, b.TAC, b.MAC2, true)
+		var why string
+		var err error
+		if m.load {
+			why, err = a.loadProof(m, b.TAC, -1)
+		} else {
+			why, err = a.payProof(m, b.TAC, b.MAC2, true)
+		}
+		if why == record.HeldBadTAC {
+			why = record.HeldOtherProof // of whatever used that counter
+		}
+		return why, err
 	case m.at == withHeld && b.Now == b.Counter:
 		m.undone()
 	}

@@ -719,6 +719,15 @@ func (e *entry) observation(b *journal.Observation) error {
 		}
 		return nil
 	}
+	if err := e.observedProof(it, b); err != verdict(record.HeldBadTAC) {
+		return err
+	}
+	// A card's proof names only type and counter. Whoever used that counter
+	// instead left this one; the terminal that read it could not tell.
+	return verdict(record.HeldOtherProof)
+}
+
+func (e *entry) observedProof(it *ledger.Item, b *journal.Observation) error {
 	if it.Load() {
 		return e.loadProved(it, b.TAC, -1)
 	}

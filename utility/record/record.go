@@ -365,6 +365,7 @@ const (
 	HeldPSAM          = "psam"          // not the PSAM that the terminal is enrolled with
 	HeldSAM           = "sam"           // not its load SAM, or it has none
 	HeldBadTAC        = "bad_tac"       // the card's cryptogram is wrong
+	HeldOtherProof    = "other_proof"   // an observation shows the proof of some other transaction: it says nothing of its item
 	HeldBadMAC2       = "bad_mac2"      // the card's proof of its counter is wrong
 	HeldBadState      = "bad_state"     // the load SAM's report is not under its MAC
 	HeldNoIntent      = "no_intent"     // the entry it continues is not there
