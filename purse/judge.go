@@ -94,6 +94,8 @@ func (a *Application) Judge(ctx context.Context, p Pending) (Judgement, error) {
 	case h.accounts:
 		j.HasTAC, j.TAC, j.MAC2 = false, suite.MAC{}, suite.MAC{} // of another terminal's transaction
 		j.decide(journal.NotDone, journal.EvidenceLog, "the log accounts for all that moved since, without this transaction")
+	case h.doubt:
+		j.Note = "a log record may be this transaction or another terminal's"
 	case j.HasTAC && (expected || moved > 1 || !j.Counted && !h.read):
 		j.decide(journal.Done, journal.EvidenceProof, "proof")
 	case expected && !h.read:
@@ -155,6 +157,7 @@ func (a *Application) look(ctx context.Context, p Pending, j *Judgement) error {
 type history struct {
 	read     bool // the card gave at least one record
 	ours     bool // one of them is the transaction
+	doubt    bool // one of them has its type, its amount and either its terminal or its time
 	accounts bool // the newest records explain every step of counter and balance since, and none is, or may be, the transaction
 }
 
@@ -201,7 +204,9 @@ func (a *Application) history(ctx context.Context, p Pending, moved int, delta m
 				h.ours = true
 				return h, nil
 			case terminal || stamp:
-				clear = false // may be the transaction, written otherwise than we know
+				// The transaction, written otherwise than we know, or one of
+				// another terminal in the same second.
+				clear, h.doubt = false, true
 			}
 		}
 		sum += money.Fen(sign) * r.Amount

@@ -98,6 +98,7 @@ func TestJudge(t *testing.T) {
 		{"no proof, another terminal's purchase of the same amount", pendingPurchase, nil, []string{askProof + lost, zero(2500, 0x13), logs(foreign)}, N, journal.EvidenceLog, false},
 		{"two at other terminals, one load between", pendingPurchase, nil, []string{askProof + lost, zero(2300, 0x14), logs(rec(700, 6, foreignTerminal, foreignStamp), rec(500, 2, foreignTerminal, foreignStamp), foreign)}, N, journal.EvidenceLog, false},
 		{"same terminal and amount, another time: may be ours", pendingPurchase, nil, []string{askProof + lost, zero(2500, 0x13), logs(rec(500, 6, "310100001234", foreignStamp), "end")}, U, 0, false},
+		{"proof of a purchase of the same amount in the same second elsewhere", pendingPurchase, nil, []string{askProof + mac2tac, zero(2500, 0x13), logs(rec(500, 6, foreignTerminal, "20250901094501"), "end")}, U, 0, true},
 		{"proof, done, loaded elsewhere since", pendingPurchase, nil, []string{askProof + mac2tac, zero(12500, 0x13), logs(rec(10000, 2, foreignTerminal, foreignStamp), ours)}, D, journal.EvidenceProof, true},
 		{"not done, loaded elsewhere since", pendingPurchase, nil, []string{askProof + lost, zero(13000, 0x12), logs(rec(10000, 2, foreignTerminal, foreignStamp))}, N, journal.EvidenceLog, false},
 		{"not done, balance moved without a reason", pendingPurchase, nil, []string{askProof + lost, zero(13000, 0x12), logs(older)}, U, 0, false},
