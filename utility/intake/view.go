@@ -287,6 +287,10 @@ func bookSAM(s *storage.SAM, it *ledger.Item, sign money.Fen) {
 	}
 	s.Gave += sign * it.Amount
 	s.GaveCount += uint32(sign)
+	if !it.Vouched {
+		s.Doubt += sign * it.Amount
+		s.DoubtCount += uint32(sign)
+	}
 	if it.Paid() {
 		s.Covered += sign * it.Amount
 	}

@@ -363,12 +363,12 @@ func (d *DB) Exposed(ctx context.Context, shop money.ShopID) (v money.Fen, err e
 	return v, err
 }
 
-const samColumns = "sam, shop, sequence, ceiling, max_count, gave, gave_count, covered, released, challenge, answer"
+const samColumns = "sam, shop, sequence, ceiling, max_count, gave, gave_count, doubt, doubt_count, covered, released, challenge, answer"
 
 func scanSAM(r *sql.Rows) (s storage.SAM, err error) {
 	var id, challenge sql.RawBytes
 	var answer []byte
-	err = r.Scan(&id, &s.Shop, &s.Sequence, &s.Ceiling, &s.MaxCount, &s.Gave, &s.GaveCount, &s.Covered, &s.Released, &challenge, &answer)
+	err = r.Scan(&id, &s.Shop, &s.Sequence, &s.Ceiling, &s.MaxCount, &s.Gave, &s.GaveCount, &s.Doubt, &s.DoubtCount, &s.Covered, &s.Released, &challenge, &answer)
 	copy(s.SAM[:], id)
 	copy(s.Challenge[:], challenge)
 	s.Answer = answer

@@ -64,7 +64,7 @@ func (d *DB) post(c storage.Change) error {
 	}
 	for _, s := range c.SAMs {
 		sams = append(sams, []any{s.SAM[:], int64(s.Shop), int64(s.Sequence), int64(s.Ceiling), int64(s.MaxCount),
-			int64(s.Gave), int64(s.GaveCount), int64(s.Covered), int64(s.Released), s.Challenge[:], append([]byte{}, s.Answer...)})
+			int64(s.Gave), int64(s.GaveCount), int64(s.Doubt), int64(s.DoubtCount), int64(s.Covered), int64(s.Released), s.Challenge[:], append([]byte{}, s.Answer...)})
 	}
 	for _, a := range c.Accounts {
 		accounts = append(accounts, []any{int64(a.Number), a.Owner})
@@ -84,9 +84,9 @@ func (d *DB) post(c storage.Change) error {
 		{"INSERT INTO alarm (terminal, epoch, seq, kind, detail, line) VALUES", "ON CONFLICT DO NOTHING", alarms},
 		{"INSERT INTO sale (card, shop, terminal, epoch, seq) VALUES", "", sales},
 		{"INSERT INTO account (number, owner) VALUES", "ON CONFLICT DO UPDATE SET owner = excluded.owner", accounts},
-		{"INSERT INTO sam (sam, shop, sequence, ceiling, max_count, gave, gave_count, covered, released, challenge, answer) VALUES",
+		{"INSERT INTO sam (sam, shop, sequence, ceiling, max_count, gave, gave_count, doubt, doubt_count, covered, released, challenge, answer) VALUES",
 			`ON CONFLICT DO UPDATE SET shop=excluded.shop, sequence=excluded.sequence, ceiling=excluded.ceiling, max_count=excluded.max_count,
-			gave=excluded.gave, gave_count=excluded.gave_count, covered=excluded.covered, released=excluded.released,
+			gave=excluded.gave, gave_count=excluded.gave_count, doubt=excluded.doubt, doubt_count=excluded.doubt_count, covered=excluded.covered, released=excluded.released,
 			challenge=excluded.challenge, answer=excluded.answer`, sams},
 	} {
 		if err := d.insert(t.prefix, t.suffix, t.rows); err != nil {

@@ -121,7 +121,7 @@ func LedgerHash(ctx context.Context, s Storage) (record.Hash, error) {
 	}
 	for _, x := range sams {
 		h.Write(x.SAM[:])
-		u64(uint64(x.Shop), uint64(x.Sequence), uint64(x.Ceiling), uint64(x.MaxCount), uint64(x.Gave), uint64(x.GaveCount), uint64(x.Covered), uint64(x.Released))
+		u64(uint64(x.Shop), uint64(x.Sequence), uint64(x.Ceiling), uint64(x.MaxCount), uint64(x.Gave), uint64(x.GaveCount), uint64(x.Doubt), uint64(x.DoubtCount), uint64(x.Covered), uint64(x.Released))
 	}
 	return record.Hash(h.Sum(nil)), nil
 }

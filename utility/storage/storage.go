@@ -132,17 +132,19 @@ type Account struct {
 
 // SAM is a load SAM's book: lifetime totals.
 type SAM struct {
-	SAM       money.SAMID
-	Shop      money.ShopID // that bears it
-	Sequence  uint32
-	Ceiling   money.Fen // the largest that was signed
-	MaxCount  uint32
-	Gave      money.Fen // by the journal
-	GaveCount uint32
-	Covered   money.Fen // of Gave: paid by a float
-	Released  money.Fen // of Gave: certainly never used
-	Challenge [8]byte   // of the last allowance
-	Answer    []byte    // the last allowance's answer
+	SAM        money.SAMID
+	Shop       money.ShopID // that bears it
+	Sequence   uint32
+	Ceiling    money.Fen // the largest that was signed
+	MaxCount   uint32
+	Gave       money.Fen // by the journal
+	GaveCount  uint32
+	Doubt      money.Fen // of Gave: only said by the terminal, no MAC2 was seen
+	DoubtCount uint32
+	Covered    money.Fen // of Gave: paid by a float
+	Released   money.Fen // of Gave: certainly never used
+	Challenge  [8]byte   // of the last allowance
+	Answer     []byte    // the last allowance's answer
 }
 
 // Outstanding is what the SAM may have given and no float has paid.
