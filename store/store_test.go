@@ -431,6 +431,48 @@ func TestEntriesBounds(t *testing.T) {
 	}
 }
 
+// What the utility holds as evidence against an earlier epoch is no longer
+// unsent; of the present epoch nothing is ever given up.
+func TestPutHeld(t *testing.T) {
+	s := fresh(t)
+	for i := range 3 {
+		put1(t, s, journal.Ref{}, topUp(uint64(i+1), 1, 50_00))
+	}
+	if err := s.PutHeld([]byte("held"), 1, 1, 3); !errors.Is(err, ErrAck) {
+		t.Fatal(err)
+	}
+	if err := s.Renew(Identity{Terminal: terminal, Epoch: 2}); err != nil {
+		t.Fatal(err)
+	}
+	put1(t, s, journal.Ref{}, topUp(9, 1, 10_00))
+	for what, err := range map[string]error{
+		"a gap":         s.PutHeld([]byte("held"), 1, 2, 3),
+		"what is not":   s.PutHeld([]byte("held"), 1, 1, 4),
+		"another epoch": s.PutHeld([]byte("held"), 3, 1, 1),
+	} {
+		if !errors.Is(err, ErrAck) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := s.PutHeld([]byte("held"), 1, 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutHeld([]byte("held"), 1, 3, 3); err != nil {
+		t.Fatal(err)
+	}
+	if u := s.Unsent(); u.Count != 1 || u.Value != 10_00 {
+		t.Fatalf("%+v", u)
+	}
+	s.Close()
+	s = reopen(t, s.path)
+	if u := s.Unsent(); u.Count != 1 || u.Value != 10_00 {
+		t.Fatalf("%+v", u)
+	}
+	if _, err := s.Check(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestRenew(t *testing.T) {
 	s := fresh(t)
 	open := put1(t, s, journal.Ref{}, topUp(1, 1, 50_00))

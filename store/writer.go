@@ -335,34 +335,56 @@ func (s *Store) PutAck(sealed []byte, a wire.Ack) error {
 		if h != a.Hash {
 			return false, fmt.Errorf("%w: another hash at %d-%d", ErrAck, a.Epoch, a.Through)
 		}
-		if a.Through <= c.acked {
-			return false, nil
+		return advance(tx, m, a.Epoch, a.Through, sealed)
+	})
+}
+
+// PutHeld keeps an acknowledgement, whose signature the caller has checked,
+// that says of every entry of an earlier epoch through a sequence: the utility
+// has others of these names and holds ours as evidence. A person must look at
+// them; there is nothing left to send. It fails with ErrAck for the present
+// epoch, and when an entry before them was never acknowledged.
+func (s *Store) PutHeld(sealed []byte, epoch uint32, from, through uint64) error {
+	return s.submit(context.Background(), func(tx *bbolt.Tx, m *memory) (bool, error) {
+		c := m.chain(epoch)
+		if c == nil || epoch == m.id.Epoch || through > c.seq || from > c.acked+1 {
+			return false, fmt.Errorf("%w: held from %d-%d through %d", ErrAck, epoch, from, through)
 		}
-		next := m.clone()
-		for seq := c.acked + 1; seq <= a.Through; seq++ {
-			ref := journal.Ref{Epoch: a.Epoch, Seq: seq}
-			e, err := readEntry(tx, m.id.Terminal, ref)
+		return advance(tx, m, epoch, through, sealed)
+	})
+}
+
+// advance moves the cursor of an epoch forward.
+func advance(tx *bbolt.Tx, m *memory, epoch uint32, through uint64, sealed []byte) (bool, error) {
+	c := m.chain(epoch)
+	if through <= c.acked {
+		return false, nil
+	}
+	next := m.clone()
+	for seq := c.acked + 1; seq <= through; seq++ {
+		ref := journal.Ref{Epoch: epoch, Seq: seq}
+		e, err := readEntry(tx, m.id.Terminal, ref)
+		if err != nil {
+			return false, damaged(err)
+		}
+		if e.Body.Type() == journal.TypeLoadIntent {
+			t, err := fold(tx, m.id.Terminal, ref, journal.Ref{})
 			if err != nil {
 				return false, damaged(err)
 			}
-			if e.Body.Type() == journal.TypeLoadIntent {
-				t, err := fold(tx, m.id.Terminal, ref, journal.Ref{})
-				if err != nil {
-					return false, damaged(err)
-				}
-				next.totals.Unsent -= exposure(&t)
-			}
+			next.totals.Unsent -= exposure(&t)
 		}
-		next.chain(a.Epoch).acked = a.Through
-		if next.oldest, err = oldest(tx, next); err != nil {
-			return false, err
-		}
-		if err := putRow(tx, bucketAcks, ackKey(a.Epoch, a.Through), bytes.Clone(sealed)); err != nil {
-			return false, fatal{err}
-		}
-		*m = *next
-		return true, nil
-	})
+	}
+	next.chain(epoch).acked = through
+	var err error
+	if next.oldest, err = oldest(tx, next); err != nil {
+		return false, err
+	}
+	if err := putRow(tx, bucketAcks, ackKey(epoch, through), bytes.Clone(sealed)); err != nil {
+		return false, fatal{err}
+	}
+	*m = *next
+	return true, nil
 }
 
 // PutSection keeps a section whose signature the caller has checked; sec is

@@ -51,6 +51,8 @@ func (p *paper) PutAck(_ []byte, a wire.Ack) error {
 	return nil
 }
 
+func (p *paper) PutHeld([]byte, uint32, uint64, uint64) error { return store.ErrAck }
+
 func (p *paper) PutSection(_ []byte, s wire.Section) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -332,6 +332,11 @@ func (c *Client) drain(ctx context.Context, e store.Epoch) error {
 		}
 		start := time.Now()
 		ack, err := c.send(ctx, b)
+		if errors.Is(err, errHeld) {
+			c.breaker.worked()
+			c.sync.next[epoch] = b.End().Seq + 1
+			continue
+		}
 		if err != nil {
 			return c.failed(start, fmt.Errorf("batch %d-%d..%d: %w", epoch, from, b.End().Seq, err))
 		}
@@ -391,6 +396,17 @@ func (c *Client) send(ctx context.Context, b *wire.Batch) (wire.Ack, error) {
 	if ack.Terminal != b.Terminal || ack.Epoch != b.Epoch {
 		return ack, ErrAnswer
 	}
+	if held(b, ack) && b.Epoch < c.cfg.Journal.Epochs()[len(c.cfg.Journal.Epochs())-1].Head.Epoch {
+		// Nothing of an earlier epoch can be mended here any more: the utility
+		// has the bytes and the signature, and a person decides.
+		if err := c.cfg.Journal.PutHeld(sealed, b.Epoch, b.From, b.End().Seq); err != nil {
+			return ack, err
+		}
+		c.log.Error("entries of an earlier epoch are held as evidence: the utility has others of their names", "epoch", b.Epoch, "from", b.From, "through", b.End().Seq)
+		c.update(func(s *Status) { s.Held += uint64(len(b.Entries)) })
+		c.changed()
+		return ack, errHeld
+	}
 	if err := c.cfg.Journal.PutAck(sealed, ack); err != nil {
 		return ack, err
 	}
@@ -404,6 +420,20 @@ func (c *Client) send(ctx context.Context, b *wire.Batch) (wire.Ack, error) {
 	c.update(func(s *Status) { s.Held += held })
 	c.changed() // what is unsent is less now
 	return ack, nil
+}
+
+// errHeld says that the utility holds a batch as evidence against the journal.
+var errHeld = errors.New("uplink: held as evidence")
+
+// held reports whether an acknowledgement holds every entry of a batch as
+// evidence, since other entries of their names were acknowledged before.
+func held(b *wire.Batch, a wire.Ack) bool {
+	for i, v := range a.Verdicts {
+		if v.Code != wire.VerdictHeld || v.Reason != wire.ReasonEquivocation || v.Seq != b.From+uint64(i) {
+			return false
+		}
+	}
+	return len(b.Entries) > 0 && len(a.Verdicts) == len(b.Entries)
 }
 
 // renewIfDue renews the certificate at half of its life, by the utility's

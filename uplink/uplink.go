@@ -57,6 +57,7 @@ type Journal interface {
 	Epochs() []store.Epoch
 	EntriesOf(epoch uint32, from uint64, max, maxBytes int) (prev journal.Hash, entries [][]byte, err error)
 	PutAck(sealed []byte, a wire.Ack) error
+	PutHeld(sealed []byte, epoch uint32, from, through uint64) error
 	PutSection(sealed []byte, sec wire.Section) error
 	Section(k wire.SectionKind) (wire.Section, bool, error)
 }

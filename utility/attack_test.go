@@ -1,12 +1,14 @@
 package utility_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/suite"
+	"github.com/dianka/dianka/utility"
 	"github.com/dianka/dianka/utility/record"
 	. "github.com/dianka/dianka/utility/utilitytest"
 	"github.com/dianka/dianka/wire"
@@ -165,24 +167,29 @@ func TestForeignSAM(t *testing.T) {
 }
 
 // TestForksOfMany: however many forks one terminal signs, another's first is
-// seen.
+// seen; and what is no longer kept is not told to be held.
 func TestForksOfMany(t *testing.T) {
 	w := NewWorld(t)
 	x, y := w.Terminal(1), w.Terminal(2)
-	fork := func(x *Terminal, i int) {
+	fork := func(x *Terminal, i int) error {
 		f := *x
 		f.Entries, f.Hashes = nil, x.Hashes[:1:1]
 		f.Add(journal.Name{}, &journal.ShiftOpen{Number: uint32(i) + 2})
-		send(t, w, &f, 0, 1)
+		_, err := w.Service.Intake(ctx, f.ID, f.Batch(0, 1))
+		return err
 	}
 	for _, z := range []*Terminal{x, y} {
 		z.Add(journal.Name{}, &journal.ShiftOpen{Number: 1})
 		w.Sync(z)
 	}
 	for i := range 70 {
-		fork(x, i)
+		if err := fork(x, i); (err != nil) != (i >= 64) || err != nil && !errors.Is(err, utility.ErrRefused) {
+			t.Errorf("fork %d: %v", i, err)
+		}
 	}
-	fork(y, 0)
+	if err := fork(y, 0); err != nil {
+		t.Error(err)
+	}
 	if a := w.Authorise(y, y.Next(), NewCard(10001).InitLoad(y.ID, 10_00)); a.Refused != wire.CodeTerminal {
 		t.Errorf("it signed two entries of one name and may sell: %q", a.Refused)
 	}

@@ -13,15 +13,12 @@ import (
 )
 
 const (
-	// ReasonEquivocation is the verdict on entries whose names are taken by
-	// others that the terminal signed before.
-	ReasonEquivocation = "equivocation"
-	maxSeq             = 1 << 62 // far beyond any journal
-	maxForks           = 64      // contradicting batches kept as evidence, beside the first of each terminal
+	maxSeq   = 1 << 62 // far beyond any journal
+	maxForks = 64      // contradicting batches kept as evidence, beside the first of each terminal
 )
 
 // Intake takes a batch. It stores the bytes before it judges them. The answer
-// says how far the epoch is stored: a batch that leaves a gap stores nothing,
+// says how far the epoch is stored, not beyond the batch's end: a batch that leaves a gap stores nothing,
 // one that was seen before stores nothing new. It fails with ErrRefused when
 // the batch is not what this terminal signed; then nothing of it counts.
 func (s *Service) Intake(ctx context.Context, from money.TerminalID, b wire.Batch) (wire.Ack, error) {
@@ -168,9 +165,13 @@ func (s *Service) take(ctx context.Context, b *wire.Batch, prepared *intake.Prep
 }
 
 // fork keeps signed entries that contradict stored ones, once, and withdraws
-// the terminal's selling right. Its data is still taken.
+// the terminal's selling right. Its data is still taken. What it says is held
+// is stored.
 func (s *Service) fork(ctx context.Context, b *wire.Batch, stored journal.Head) (wire.Ack, error) {
-	if !s.master.Forks[b.Head] && (!s.master.Frozen[b.Terminal] || len(s.master.Forks) < maxForks) {
+	if !s.master.Forks[b.Head] {
+		if s.master.Frozen[b.Terminal] && len(s.master.Forks) >= maxForks {
+			return wire.Ack{}, refused("terminal %s has contradicted itself too often", b.Terminal)
+		}
 		if err := s.write(ctx, record.KindFork, b); err != nil {
 			return wire.Ack{}, err
 		}
@@ -178,7 +179,7 @@ func (s *Service) fork(ctx context.Context, b *wire.Batch, stored journal.Head) 
 	}
 	a := wire.Ack{Terminal: b.Terminal, Epoch: b.Epoch, Through: stored.Seq, Hash: stored.Hash, Server: s.clock().UnixMilli()}
 	for i := range b.Entries {
-		a.Verdicts = append(a.Verdicts, wire.Verdict{Seq: b.From + uint64(i), Code: wire.VerdictHeld, Reason: ReasonEquivocation})
+		a.Verdicts = append(a.Verdicts, wire.Verdict{Seq: b.From + uint64(i), Code: wire.VerdictHeld, Reason: wire.ReasonEquivocation})
 	}
 	return a, nil
 }
@@ -187,6 +188,9 @@ func (s *Service) fork(ctx context.Context, b *wire.Batch, stored journal.Head) 
 // entries: of those after seq they are in held.
 func (s *Service) ack(ctx context.Context, b *wire.Batch, seq uint64, held []storage.Held) (wire.Ack, error) {
 	h := s.head(b.Terminal, b.Epoch)
+	if end := b.End(); end.Seq < h.Seq {
+		h = end // a terminal restored from an old disk does not know what came after
+	}
 	a := wire.Ack{Terminal: b.Terminal, Epoch: b.Epoch, Through: h.Seq, Hash: h.Hash, Server: s.clock().UnixMilli()}
 	var old []journal.Name
 	for n := b.From; n <= min(seq, b.End().Seq); n++ {

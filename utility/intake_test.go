@@ -227,7 +227,7 @@ func TestEquivocation(t *testing.T) {
 	stored := x.Head()
 	for range 2 { // kept once
 		a := send(t, w, &fork, 0, len(fork.Entries))
-		if a.Through != stored.Seq || a.Hash != stored.Hash || len(a.Verdicts) != len(fork.Entries) || a.Verdicts[2].Reason != utility.ReasonEquivocation {
+		if a.Through != stored.Seq || a.Hash != stored.Hash || len(a.Verdicts) != len(fork.Entries) || a.Verdicts[2].Reason != wire.ReasonEquivocation {
 			t.Errorf("acknowledged %+v", a)
 		}
 	}

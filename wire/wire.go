@@ -152,6 +152,10 @@ const (
 	VerdictEarly VerdictCode = 2 // stored, waits for an entry before it
 )
 
+// ReasonEquivocation is the reason of VerdictHeld for entries whose names are
+// taken by others that the terminal signed before: the utility holds both.
+const ReasonEquivocation = "equivocation"
+
 // Verdict names an entry that was not simply accepted.
 type Verdict struct {
 	Seq    uint64
