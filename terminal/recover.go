@@ -171,7 +171,7 @@ func (t *Terminal) observe(ctx context.Context, app *purse.Application) error {
 			return err
 		}
 		t.seen[o] = true
-		if !j.HasTAC && (own || !j.Counted) {
+		if !j.HasTAC && (own || it.Doubted || !j.Counted) {
 			continue // the card told nothing new about it
 		}
 		if _, err := t.append(ctx, store.Draft{Actor: journal.System, Body: &journal.Observation{

@@ -159,14 +159,21 @@ func (s *Service) sections(ctx context.Context, from money.TerminalID, have map[
 
 	if v, ok := newer(wire.SectionItems, itemsAt); ok {
 		x := wire.Section{Kind: wire.SectionItems, Version: v}
-		state := ledger.InHeld
-		err := s.store.Items(ctx, storage.ItemQuery{State: &state}, func(it ledger.Item) error {
-			if len(x.Items) < wire.MaxOpenItems {
-				x.Items = append(x.Items, wire.Item{Name: it.Name, Card: it.Card, TxType: it.TxType, Counter: it.Counter, Amount: it.Amount})
+		add := func(doubted bool) func(ledger.Item) error {
+			return func(it ledger.Item) error {
+				if len(x.Items) < wire.MaxOpenItems {
+					x.Items = append(x.Items, wire.Item{Name: it.Name, Card: it.Card, TxType: it.TxType, Counter: it.Counter, Amount: it.Amount, Doubted: doubted})
+				}
+				return nil
 			}
-			return nil
-		})
-		if err != nil {
+		}
+		state := ledger.InHeld
+		if err := s.store.Items(ctx, storage.ItemQuery{State: &state}, add(false)); err != nil {
+			return nil, err
+		}
+		// A terminal that denies what its card did is found out by the next one
+		// that sees the card.
+		if err := s.store.Items(ctx, storage.ItemQuery{Doubted: true}, add(true)); err != nil {
 			return nil, err
 		}
 		send(x)

@@ -53,7 +53,7 @@ func (m *Section) Fields(c *canon.Codec) {
 	case SectionAccounts:
 		canon.List(c, &m.Accounts, MaxAccounts, 26, func(c *canon.Codec, b *Bill) { b.fields(c) })
 	case SectionItems:
-		canon.List(c, &m.Items, MaxOpenItems, 39, func(c *canon.Codec, i *Item) { i.fields(c) })
+		canon.List(c, &m.Items, MaxOpenItems, 40, func(c *canon.Codec, i *Item) { i.fields(c) })
 	default:
 		c.Fail(ErrMessage)
 	}
@@ -151,6 +151,9 @@ type Item struct {
 	TxType  uint8
 	Counter uint16 // before its increment
 	Amount  money.Fen
+	// Doubted says that the utility has it as not done, on a terminal's word
+	// alone: the card's proof is worth a word, its silence is not.
+	Doubted bool
 }
 
 func (m *Item) fields(c *canon.Codec) {
@@ -159,4 +162,5 @@ func (m *Item) fields(c *canon.Codec) {
 	canon.U8(c, &m.TxType)
 	canon.U16(c, &m.Counter)
 	canon.I64(c, &m.Amount)
+	canon.Bool(c, &m.Doubted)
 }

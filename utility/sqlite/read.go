@@ -347,6 +347,9 @@ func (d *DB) Items(ctx context.Context, q storage.ItemQuery, f func(ledger.Item)
 	if q.Nameless {
 		where = append(where, "flags & 16")
 	}
+	if q.Doubted { // intent accepted, not final; a load only when MAC2 may have been given
+		where = append(where, "state IN (3, 4, 5) AND flags & 10 = 2 AND (load = 0 OR flags & 4 OR sam IS NOT NULL)")
+	}
 	return d.each(ctx, func(r *sql.Rows) error {
 		it, err := scanItem(r)
 		if err != nil {

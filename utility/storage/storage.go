@@ -188,4 +188,7 @@ type ItemQuery struct {
 	Card     *money.CardNumber
 	Exposed  bool // only those that count against a shop's room
 	Nameless bool // only those that suspense holds
+	// Doubted selects what is not done on a terminal's word alone, and where
+	// the card may have the value all the same: no cryptogram has settled it.
+	Doubted bool
 }

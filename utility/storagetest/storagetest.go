@@ -214,7 +214,7 @@ func testPost(t *testing.T, open Open) {
 	for _, q := range []struct {
 		query storage.ItemQuery
 		want  int
-	}{{storage.ItemQuery{}, 3}, {storage.ItemQuery{State: &state}, 1}, {storage.ItemQuery{Card: &card}, 3}, {storage.ItemQuery{Exposed: true}, 1}, {storage.ItemQuery{Nameless: true}, 0}} {
+	}{{storage.ItemQuery{}, 3}, {storage.ItemQuery{State: &state}, 1}, {storage.ItemQuery{Card: &card}, 3}, {storage.ItemQuery{Exposed: true}, 1}, {storage.ItemQuery{Nameless: true}, 0}, {storage.ItemQuery{Doubted: true}, 0}} {
 		n := 0
 		ok(t, s.Items(ctx, q.query, func(ledger.Item) error { n++; return nil }))
 		if n != q.want {

@@ -1,0 +1,72 @@
+package utility_test
+
+import (
+	"testing"
+
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/utility/record"
+	. "github.com/dianka/dianka/utility/utilitytest"
+	"github.com/dianka/dianka/wire"
+)
+
+// TestDenied: a terminal that says that nothing happened, where the card has
+// been loaded and debited, is found out by the next terminal that sees the
+// card. What it denied is asked for by name; the shop pays for the load, the
+// customer's account gets the payment, and the shop is named.
+func TestDenied(t *testing.T) {
+	w := NewWorld(t)
+	x, y := w.Terminal(1), w.Terminal(2)
+	c := NewCard(10001)
+	w.TopUp(x, c, 100_00)
+
+	denied := c.InitLoad(x.ID, 50_00)
+	nl := x.Next()
+	ans := w.Authorise(x, nl, denied)
+	x.Add(journal.Name{}, &denied)
+	ltac, ok := c.Credit(x.ID, denied, ans.Stamp, ans.MAC2)
+	if !ok {
+		t.Fatal("not loaded")
+	}
+	x.Add(nl, load(journal.NotDone))
+	x.Add(nl, &journal.CashReturned{Amount: 50_00})
+	pin := c.InitPurchase(x, Account, 20_00)
+	np := x.Add(journal.Name{}, &pin)
+	ptac, pmac := c.Debit(x.ID, pin)
+	x.Add(np, pay(journal.NotDone))
+	refused := NewCard(10002).InitLoad(x.ID, 10_00) // never authorised: nothing to ask for, its cash is a claim
+	nr := x.Add(journal.Name{}, &refused)
+	x.Add(nr, load(journal.NotDone))
+	w.Sync(x)
+
+	a, err := w.Service.Hello(ctx, y.ID, wire.Hello{Version: wire.Version, Head: y.Head()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := map[journal.Name]bool{}
+	for _, b := range a.Sections {
+		var s wire.Section
+		if err := wire.Unseal(b, "section", w.Service.PublicKey(), &s); err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range s.Items {
+			asked[it.Name] = it.Doubted
+		}
+	}
+	if len(asked) != 2 || !asked[nl] || !asked[np] {
+		t.Fatalf("terminals are asked for %v, want %s and %s", asked, nl, np)
+	}
+
+	y.Add(journal.Name{}, &journal.Observation{Item: nl, Card: c.Number, TxType: denied.TxType, Counter: denied.Counter, HasTAC: true, TAC: ltac, Now: c.Online, Balance: c.Balance})
+	y.Add(journal.Name{}, &journal.Observation{Item: np, Card: c.Number, TxType: pin.TxType, Counter: pin.Counter, HasTAC: true, TAC: ptac, MAC2: pmac, Now: c.Offline, Balance: c.Balance})
+	w.Sync(y)
+	for account, want := range (balances{cardAcc(c): 130_00, custAcc: 20_00, shopAcc: 1000_00 - 150_00 - 10_00}) {
+		if got := w.Balance(account); got != want {
+			t.Errorf("%s stands at %s, want %s", account, got, want)
+		}
+	}
+	al, err := w.Service.Alarms(ctx)
+	if err != nil || len(al) != 2 || al[0].Kind != record.AlarmLate || al[1].Kind != record.AlarmLate || al[0].Name.Terminal != x.ID {
+		t.Errorf("alarms %v, %v", al, err)
+	}
+	w.Audit()
+}
