@@ -141,7 +141,7 @@ func Create(path string, id Identity, o Options) (err error) {
 	if err := os.Remove(tmp); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return machine{}.SyncDir(dir)
 }
 
 func syncFile(path string) error {
@@ -150,17 +150,6 @@ func syncFile(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil // has no such call; NTFS journals names by itself
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // guard turns a panic of bbolt over damaged pages, and a fault in the mapped

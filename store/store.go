@@ -11,6 +11,8 @@ package store
 
 import (
 	"errors"
+	"io"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -72,13 +74,27 @@ type Disk interface {
 	// Commit is tx.Commit. After an error it is unknown whether the
 	// transaction is on disk.
 	Commit(tx *bbolt.Tx) error
+
+	// OpenFile, Rename and Remove are the functions of os of these names. The
+	// files that lie beside bbolt's are reached through them and SyncDir only.
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	// SyncDir makes durable which names dir has.
+	SyncDir(dir string) error
+	// Allocate makes name a file of size bytes, mode 0600, whose room on the
+	// disk is really taken. After an error there may be a shorter one.
+	Allocate(name string, size int64) error
 }
 
-// machine is the disk of this machine.
-type machine struct{}
-
-func (machine) Free(dir string) (uint64, error) { return freeSpace(dir) }
-func (machine) Commit(tx *bbolt.Tx) error       { return tx.Commit() }
+// File is an open file beside bbolt's. An *os.File is one.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Sync() error
+	Truncate(size int64) error
+}
 
 // Draft is an entry to be: the store gives it its name, times and place in
 // the chain.
