@@ -273,6 +273,7 @@ func (t *Terminal) Status() Status {
 	t.mu.Lock()
 	s.Card, s.PSAM, s.LoadSAM, s.Allowance, s.Busy, s.Stopped = t.view, t.psam, t.loadSAM, t.allow, t.busy, t.stopped
 	t.mu.Unlock()
+	s.CopyBroken = st.Copy().Problem != nil
 	if open, err := st.CountOpen(); err == nil {
 		s.Open = open
 	}
@@ -300,6 +301,9 @@ func (t *Terminal) warnings(s Status) []Code {
 	}
 	if s.Allowance.Known && (s.Allowance.Count == 0 || s.Allowance.Amount < s.Limits.TopUpMin) {
 		w = append(w, WarnAllowance)
+	}
+	if s.CopyBroken {
+		w = append(w, WarnCopy)
 	}
 	if last, ok := t.lastWall(); ok && now.Before(last.Add(-5*time.Minute)) {
 		w = append(w, WarnClock)
