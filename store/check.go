@@ -53,7 +53,12 @@ func (m *memory) walk(ctx context.Context, at map[uint32]chain, with func(func(*
 	for _, c := range m.chains {
 		p, ok := at[c.epoch]
 		if !ok {
-			p = chain{epoch: c.epoch, hash: journal.Genesis(m.id.Terminal, c.epoch)}
+			if err := with(func(tx *bbolt.Tx) (err error) {
+				p, err = getBase(tx, m.id.Terminal, c.epoch)
+				return err
+			}); err != nil {
+				return err
+			}
 		}
 		for p.seq < c.seq {
 			if err := ctx.Err(); err != nil {
@@ -79,9 +84,10 @@ func (m *memory) walk(ctx context.Context, at map[uint32]chain, with func(func(*
 // bbolt's own structure. It reads in short transactions beside the writer,
 // but for the last comparison. The error names the first fault.
 func (s *Store) Check(ctx context.Context) (Report, error) {
-	k := checker{rows: map[string]int{}, live: map[journal.Ref]journal.Transaction{}}
+	now := s.now.Load()
+	k := checker{absent: now.absent, rows: map[string]int{}, live: map[journal.Ref]journal.Transaction{}}
 	at := map[uint32]chain{}
-	if err := s.now.Load().walk(ctx, at, s.view, k.entry); err != nil {
+	if err := now.walk(ctx, at, s.view, k.entry); err != nil {
 		return k.report, err
 	}
 	err := s.view(func(tx *bbolt.Tx) error {
@@ -119,6 +125,7 @@ func (s *Store) Check(ctx context.Context) (Report, error) {
 // looks the rows of the large ones up.
 type checker struct {
 	report Report
+	absent func(journal.Ref) bool
 	rows   map[string]int // rows that each index must have
 	live   map[journal.Ref]journal.Transaction
 	totals totals
@@ -136,7 +143,7 @@ func (k *checker) entry(tx *bbolt.Tx, e journal.Entry, h journal.Hash) error {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		x.after = &t
-	case e.Body.Type().Continues():
+	case e.Body.Type().Continues() && !k.absent(e.Ref):
 		before, ok := k.live[e.Ref]
 		if !ok {
 			var err error
@@ -158,7 +165,7 @@ func (k *checker) entry(tx *bbolt.Tx, e journal.Entry, h journal.Hash) error {
 		}
 	}
 	k.totals.apply(x, func(journal.Ref) bool { return false }) // Unsent is summed at the end
-	for _, r := range rows(e) {
+	for _, r := range rows(x) {
 		v := tx.Bucket(r.bucket).Get(r.key)
 		switch {
 		case v == nil:
@@ -280,24 +287,9 @@ func (s *Store) rebuild(ctx context.Context) (err error) {
 	}
 	// From here on the file has no complete projections until the end.
 	if err := m.walk(context.WithoutCancel(ctx), map[uint32]chain{}, s.update, func(tx *bbolt.Tx, e journal.Entry, h journal.Hash) error {
-		x := step{e: e, hash: h}
-		switch {
-		case e.Body.Type().Begins():
-			t, err := journal.Begin(e)
-			if err != nil {
-				return fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-			x.after = &t
-		case e.Body.Type().Continues():
-			before, err := fold(tx, m.id.Terminal, e.Ref, journal.Ref{})
-			if err != nil {
-				return damaged(err)
-			}
-			after := before
-			if err := after.Add(e); err != nil {
-				return fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-			x.before, x.after = &before, &after
+		x, err := m.follow(tx, e, h)
+		if err != nil {
+			return err
 		}
 		m.totals.apply(x, m.unsent)
 		return putProjections(tx, x)
@@ -334,7 +326,7 @@ func (s *Store) update(fn func(*bbolt.Tx) error) error {
 		return err
 	}
 	done = true
-	if err := s.finish(tx); err != nil {
+	if err := s.commit(tx); err != nil {
 		return s.stop(err)
 	}
 	s.commits.Add(1)

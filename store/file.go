@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"time"
 
@@ -90,6 +92,9 @@ func (id *Identity) Fields(c *canon.Codec) {
 // synced, then moved there, since a power cut while bbolt makes a file can
 // leave one that opens and is damaged (storage-sync.md section 1.4). It fails
 // with ErrExists when there is a file already.
+//
+// It refuses, with ErrCopy, while a second copy of an earlier file is there,
+// whose entries the utility may not hold.
 func Create(path string, id Identity, o Options) (err error) {
 	if id.Terminal.IsZero() || id.Epoch == 0 {
 		return fmt.Errorf("%w: no terminal or no epoch", ErrIdentity)
@@ -99,6 +104,9 @@ func Create(path string, id Identity, o Options) (err error) {
 			return err
 		}
 		return fmt.Errorf("%s: %w", path, ErrExists)
+	}
+	if _, err := os.Lstat(o.copyPath(path)); err == nil {
+		return fmt.Errorf("%s: %w: it is of a file that is no longer there, and holds entries that the utility may not have: make the file anew from it; nothing was changed", o.copyPath(path), ErrCopy)
 	}
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*")
@@ -141,7 +149,7 @@ func Create(path string, id Identity, o Options) (err error) {
 	if err := os.Remove(tmp); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return machine{}.SyncDir(dir)
 }
 
 func syncFile(path string) error {
@@ -150,17 +158,6 @@ func syncFile(path string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
-}
-
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" {
-		return nil // has no such call; NTFS journals names by itself
-	}
-	d, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // guard turns a panic of bbolt over damaged pages, and a fault in the mapped
@@ -196,6 +193,9 @@ func Open(path string, o Options) (*Store, error) {
 	}
 	rand.Read(s.boot[:])
 	if err := s.open(); err != nil {
+		if s.second != nil {
+			s.second.close()
+		}
 		if s.db != nil {
 			s.db.Close()
 		}
@@ -243,7 +243,7 @@ func (s *Store) open() (err error) {
 	if th := m.totals.Through; th != last || !last.IsZero() && m.totals.Hash != m.chain(last.Epoch).hash {
 		return fmt.Errorf("%w: the projections end at %d-%d, the journal at %d-%d", ErrCorrupt, th.Epoch, th.Seq, last.Epoch, last.Seq)
 	}
-	return nil
+	return s.reconcile()
 }
 
 // checkLength refuses a file that was cut: what is missing reads as zeros up
@@ -287,7 +287,7 @@ func checkSchema(tx *bbolt.Tx, rebuild bool) error {
 // is none.
 func (m *memory) last() journal.Ref {
 	for i := len(m.chains) - 1; i >= 0; i-- {
-		if c := m.chains[i]; c.seq > 0 {
+		if c := m.chains[i]; c.seq > c.base {
 			return journal.Ref{Epoch: c.epoch, Seq: c.seq}
 		}
 	}
@@ -307,7 +307,9 @@ func load(tx *bbolt.Tx, unfinished bool) (*memory, error) {
 	if m.totals, err = loadTotals(tx); err != nil && !unfinished {
 		return nil, err
 	}
-	m.chains = []chain{{epoch: m.id.Epoch, hash: journal.Genesis(m.id.Terminal, m.id.Epoch)}}
+	if err := m.loadBases(tx); err != nil {
+		return nil, err
+	}
 	c := tx.Bucket(bucketJournal).Cursor()
 	for k, v := c.Last(); k != nil; {
 		r, err := getRef(k)
@@ -321,12 +323,16 @@ func load(tx *bbolt.Tx, unfinished bool) (*memory, error) {
 		if r.Epoch > m.id.Epoch || r.Seq == 0 {
 			return nil, fmt.Errorf("%w: entry %d-%d is of no epoch of this terminal", ErrCorrupt, r.Epoch, r.Seq)
 		}
-		if r.Epoch == m.id.Epoch {
-			m.chains[len(m.chains)-1] = chain{epoch: r.Epoch, seq: r.Seq, hash: h}
-		} else {
-			m.chains = append([]chain{{epoch: r.Epoch, seq: r.Seq, hash: h}}, m.chains...)
+		ch := m.chain(r.Epoch)
+		if ch == nil {
+			m.chains = append(m.chains, chain{epoch: r.Epoch})
+			ch = m.current()
 		}
-		for i := uint64(0); i < tailChecked && i < r.Seq; i++ {
+		if r.Seq <= ch.base {
+			return nil, fmt.Errorf("%w: entry %d-%d lies before the chain begins", ErrCorrupt, r.Epoch, r.Seq)
+		}
+		ch.seq, ch.hash = r.Seq, h
+		for i := uint64(0); i < tailChecked && i < r.Seq-ch.base; i++ {
 			if _, err := readEntry(tx, m.id.Terminal, journal.Ref{Epoch: r.Epoch, Seq: r.Seq - i}); err != nil {
 				return nil, damaged(err)
 			}
@@ -334,6 +340,7 @@ func load(tx *bbolt.Tx, unfinished bool) (*memory, error) {
 		c.Seek(refKey(journal.Ref{Epoch: r.Epoch}))
 		k, v = c.Prev()
 	}
+	slices.SortFunc(m.chains, func(a, b chain) int { return cmp.Compare(a.epoch, b.epoch) })
 	for i := range m.chains {
 		if m.chains[i].acked, err = loadAcked(tx, m.chains[i]); err != nil {
 			return nil, err
@@ -341,6 +348,40 @@ func load(tx *bbolt.Tx, unfinished bool) (*memory, error) {
 	}
 	m.oldest, err = oldest(tx, m)
 	return m, err
+}
+
+// loadBases begins the chains of which the file does not have the beginning,
+// and the present one.
+func (m *memory) loadBases(tx *bbolt.Tx) error {
+	v, err := getRow(tx, bucketMeta, keyRemade)
+	if err != nil {
+		return err
+	}
+	if v != nil && len(v) != 4 {
+		return fmt.Errorf("%w: row %s", ErrCorrupt, keyRemade)
+	}
+	epochs := []uint32{m.id.Epoch}
+	if v != nil {
+		m.remade = binary.BigEndian.Uint32(v)
+		c := tx.Bucket(bucketMeta).Cursor()
+		for k, _ := c.Seek(keyBase); bytes.HasPrefix(k, keyBase); k, _ = c.Next() {
+			if len(k) != len(keyBase)+4 {
+				return fmt.Errorf("%w: row %x", ErrCorrupt, k)
+			}
+			if e := binary.BigEndian.Uint32(k[len(keyBase):]); e < m.id.Epoch {
+				epochs = append(epochs, e)
+			}
+		}
+	}
+	for _, e := range epochs {
+		b, err := getBase(tx, m.id.Terminal, e)
+		if err != nil {
+			return err
+		}
+		b.base = b.seq
+		m.chains = append(m.chains, b)
+	}
+	return nil
 }
 
 func ackKey(epoch uint32, through uint64) []byte {
@@ -356,7 +397,7 @@ func loadAcked(tx *bbolt.Tx, ch chain) (uint64, error) {
 		k, v = c.Prev()
 	}
 	if k == nil || !bytes.HasPrefix(k, ackKey(ch.epoch, 0)[:4]) {
-		return 0, nil
+		return ch.base, nil
 	}
 	if _, err := openRow(bucketAcks, k, v); err != nil {
 		return 0, err
@@ -385,6 +426,7 @@ func (s *Store) Close() error {
 	s.once.Do(func() {
 		close(s.quit)
 		<-s.gone
+		s.second.close()
 		s.closing = s.db.Close()
 	})
 	return s.closing

@@ -59,6 +59,9 @@ func sound(t testing.TB, s *Store) Report {
 	if err != nil {
 		t.Errorf("check: %v", err)
 	}
+	if s.Copy().Problem == nil {
+		copyHolds(t, s)
+	}
 	return r
 }
 

@@ -42,6 +42,8 @@ var (
 	keyIdentity = []byte("identity")
 	keyTotals   = []byte("totals")
 	keyRebuild  = []byte("rebuild") // present while projections are incomplete
+	keyRemade   = []byte("remade")  // epoch in which the file was made anew from the second copy
+	keyBase     = []byte("base")    // and epoch → sequence and hash where its chain begins
 )
 
 const refLen = 12
@@ -113,8 +115,39 @@ func hashBefore(tx *bbolt.Tx, t money.TerminalID, r journal.Ref) (journal.Hash, 
 		return journal.Genesis(t, r.Epoch), nil
 	}
 	r.Seq--
-	h, _, err := stored(tx.Bucket(bucketJournal).Get(refKey(r)), r)
+	v := tx.Bucket(bucketJournal).Get(refKey(r))
+	if v == nil {
+		b, err := getBase(tx, t, r.Epoch)
+		if err != nil || b.seq == r.Seq {
+			return b.hash, err
+		}
+	}
+	h, _, err := stored(v, r)
 	return h, err
+}
+
+// A base is where the chain of an epoch begins in a file that was made anew
+// from the second copy: the utility holds what is before.
+func putBase(tx *bbolt.Tx, b chain) error {
+	return putRow(tx, bucketMeta, baseKey(b.epoch), join(refKey(journal.Ref{Epoch: b.epoch, Seq: b.seq}), b.hash[:]))
+}
+
+// getBase gives the beginning of the epoch when there is no such row.
+func getBase(tx *bbolt.Tx, t money.TerminalID, epoch uint32) (chain, error) {
+	b := chain{epoch: epoch, hash: journal.Genesis(t, epoch)}
+	v, err := getRow(tx, bucketMeta, baseKey(epoch))
+	if err != nil || v == nil {
+		return b, err
+	}
+	if len(v) != refLen+len(b.hash) {
+		return b, fmt.Errorf("%w: base of epoch %d", ErrCorrupt, epoch)
+	}
+	b.seq, b.hash = binary.BigEndian.Uint64(v[4:]), journal.Hash(v[refLen:])
+	return b, nil
+}
+
+func baseKey(epoch uint32) []byte {
+	return binary.BigEndian.AppendUint32(bytes.Clone(keyBase), epoch)
 }
 
 // verified gives an entry's bytes after checking that they are what was
@@ -209,7 +242,11 @@ type row struct{ bucket, key, value []byte }
 
 // rows are the index rows that an entry makes. Rows with a value are put only
 // when the key is new: the first token and the first sale of a card stand.
-func rows(e journal.Entry) []row {
+func rows(s step) []row {
+	e := s.e
+	if s.after == nil { // of no transaction, or of one whose beginning is not here
+		return nil
+	}
 	at := refKey(e.Name.Ref())
 	switch {
 	case e.Body.Type().Begins():
@@ -296,6 +333,35 @@ type step struct {
 	e             journal.Entry
 	hash          journal.Hash
 	before, after *journal.Transaction
+}
+
+// follow gives the step that an entry makes which is in the journal already or
+// comes from the second copy. What continues a transaction whose beginning is
+// not here makes no projection.
+func (m *memory) follow(tx *bbolt.Tx, e journal.Entry, h journal.Hash) (step, error) {
+	x := step{e: e, hash: h}
+	switch {
+	case e.Body.Type().Begins():
+		t, err := journal.Begin(e)
+		if err != nil {
+			return x, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		x.after = &t
+	case e.Body.Type().Continues():
+		if m.absent(e.Ref) {
+			return x, nil
+		}
+		before, err := fold(tx, m.id.Terminal, e.Ref, journal.Ref{})
+		if err != nil {
+			return x, damaged(err)
+		}
+		after := before
+		if err := after.Add(e); err != nil {
+			return x, fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		x.before, x.after = &before, &after
+	}
+	return x, nil
 }
 
 // apply takes one entry into the sums. unsent tells whether an entry is not
@@ -387,7 +453,7 @@ func less(a, b journal.Ref) bool {
 
 // putProjections writes the index rows of one step.
 func putProjections(tx *bbolt.Tx, s step) error {
-	for _, r := range rows(s.e) {
+	for _, r := range rows(s) {
 		b := tx.Bucket(r.bucket)
 		if r.value != nil && b.Get(r.key) != nil {
 			continue

@@ -45,7 +45,7 @@ func (s *Store) EntriesOf(epoch uint32, from uint64, max, maxBytes int) (prev jo
 	err = s.view(func(tx *bbolt.Tx) error {
 		first := journal.Ref{Epoch: epoch, Seq: from}
 		ch := m.chain(epoch)
-		if ch == nil || from == 0 || from > ch.seq+1 {
+		if ch == nil || from <= ch.base || from > ch.seq+1 {
 			return fmt.Errorf("%d-%d: %w", epoch, from, ErrNotFound)
 		}
 		var err error

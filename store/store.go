@@ -11,6 +11,8 @@ package store
 
 import (
 	"errors"
+	"io"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +29,7 @@ var (
 	ErrExists = errors.New("store: the file exists already; nothing was changed")
 	ErrInUse  = errors.New("store: another process has the file open; nothing was changed")
 	ErrSchema = errors.New("store: the file is of another schema version or no store; nothing was changed")
+	ErrBehind = errors.New("store: the file is older than its second copy and lacks what lies between; nothing was changed")
 )
 
 // Errors of use. After ErrStopped it is unknown whether the entries of the
@@ -62,6 +65,7 @@ type Options struct {
 	Rebuild     bool             // make the projections anew while opening, as Store.Rebuild does
 	Reserve     int64            // bytes of free disk below which nothing new may begin; 0 = 64 MiB
 	Disk        Disk             // what the file lies on; nil = this machine's
+	Copy        string           // path of the second copy, better on other media; empty = beside the file, with the ending .copy
 }
 
 // Disk is what a store needs of the machine beneath bbolt. Simulations and
@@ -72,13 +76,27 @@ type Disk interface {
 	// Commit is tx.Commit. After an error it is unknown whether the
 	// transaction is on disk.
 	Commit(tx *bbolt.Tx) error
+
+	// OpenFile, Rename and Remove are the functions of os of these names. The
+	// files that lie beside bbolt's are reached through them and SyncDir only.
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	Rename(from, to string) error
+	Remove(name string) error
+	// SyncDir makes durable which names dir has.
+	SyncDir(dir string) error
+	// Allocate makes name a file of size bytes, mode 0600, whose room on the
+	// disk is really taken. After an error there may be a shorter one.
+	Allocate(name string, size int64) error
 }
 
-// machine is the disk of this machine.
-type machine struct{}
-
-func (machine) Free(dir string) (uint64, error) { return freeSpace(dir) }
-func (machine) Commit(tx *bbolt.Tx) error       { return tx.Commit() }
+// File is an open file beside bbolt's. An *os.File is one.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	Sync() error
+	Truncate(size int64) error
+}
 
 // Draft is an entry to be: the store gives it its name, times and place in
 // the chain.
@@ -146,7 +164,9 @@ type Store struct {
 	stopped atomic.Pointer[error]  // set once, by a failed commit
 	commits atomic.Uint64
 	writing atomic.Int64 // nanoseconds that commits took, whole
-	disk    atomic.Int64 // nanoseconds of it in (*bbolt.Tx).Commit
+	disk    atomic.Int64 // nanoseconds of it waiting for the disk
+	second  *copyFile    // the writer's
+	copy    atomic.Pointer[CopyStatus]
 	gate    sync.RWMutex // held for writing while projections are rebuilt
 	once    sync.Once
 	closing error
@@ -161,7 +181,10 @@ type memory struct {
 	id     Identity
 	chains []chain // by epoch, the current one last
 	totals totals
-	oldest int64 // Wall of the oldest unsent entry
+	oldest int64  // Wall of the oldest unsent entry
+	remade uint32 // epoch in which the file was made anew from the second copy; 0: never
+	frames []byte // of the entries that this commit writes, for the second copy
+	framed uint64 // how many
 }
 
 // chain is how far one epoch goes.
@@ -170,10 +193,12 @@ type chain struct {
 	seq   uint64
 	hash  journal.Hash
 	acked uint64
+	base  uint64 // the last sequence that is not here; 0 but for a file made anew from the second copy
 }
 
 func (m *memory) clone() *memory {
 	c := *m
+	c.frames, c.framed = nil, 0
 	c.chains = append([]chain(nil), m.chains...)
 	return &c
 }
@@ -192,6 +217,13 @@ func (m *memory) chain(epoch uint32) *chain {
 func (m *memory) has(r journal.Ref) bool {
 	c := m.chain(r.Epoch)
 	return c != nil && r.Seq > 0 && r.Seq <= c.seq
+}
+
+// absent reports whether r lies before what a file that was made anew from the
+// second copy has.
+func (m *memory) absent(r journal.Ref) bool {
+	c := m.chain(r.Epoch)
+	return m.remade != 0 && r.Epoch <= m.remade && (c == nil || r.Seq <= c.base)
 }
 
 func (m *memory) unsent(r journal.Ref) bool {
@@ -233,6 +265,7 @@ func (s *Store) Unsent() Unsent {
 type Epoch struct {
 	Head  journal.Head
 	Acked uint64
+	Base  uint64 // the last sequence that is not here; 0 but for a file made anew from the second copy
 }
 
 // Epochs lists the chains of the file, the current one last. Entries of an
@@ -241,7 +274,7 @@ func (s *Store) Epochs() []Epoch {
 	m := s.now.Load()
 	var out []Epoch
 	for _, c := range m.chains {
-		out = append(out, Epoch{c.head(m.id.Terminal), c.acked})
+		out = append(out, Epoch{c.head(m.id.Terminal), c.acked, c.base})
 	}
 	return out
 }
@@ -251,7 +284,7 @@ func (s *Store) Commits() uint64 { return s.commits.Load() }
 
 // CommitTime is how long those commits of entries, acknowledgements and
 // sections took: whole, from the beginning of bbolt's transaction, and in its
-// Commit alone, which writes the pages and waits for the disk.
+// Commit and the second copy alone, which write and wait for the disk.
 func (s *Store) CommitTime() (whole, disk time.Duration) {
 	return time.Duration(s.writing.Load()), time.Duration(s.disk.Load())
 }
@@ -259,6 +292,9 @@ func (s *Store) CommitTime() (whole, disk time.Duration) {
 // Err says why the store serves nothing any more, ErrStopped or ErrClosed;
 // nil while it serves.
 func (s *Store) Err() error { return s.usable() }
+
+// Copy tells how the second copy of unsent entries stands.
+func (s *Store) Copy() CopyStatus { return *s.copy.Load() }
 
 func (s *Store) usable() error {
 	if err := s.stopped.Load(); err != nil {

@@ -510,7 +510,7 @@ func TestRenew(t *testing.T) {
 	if u := s.Unsent(); u.Count != 3 || u.Value != 50_00 {
 		t.Fatalf("%+v", u)
 	}
-	if es := s.Epochs(); len(es) != 2 || es[0] != (Epoch{old, 0}) || es[1].Head != s.Head() {
+	if es := s.Epochs(); len(es) != 2 || es[0] != (Epoch{Head: old}) || es[1].Head != s.Head() {
 		t.Fatalf("%+v", es)
 	}
 	if err := s.PutAck([]byte("old"), ackOf(t, s, 1, 2)); err != nil || s.Acked() != 0 || s.Unsent().Count != 1 || s.Unsent().Value != 0 {
@@ -851,12 +851,19 @@ var errDisk = errors.New("input/output error")
 // An error of the commit leaves the store unsure, whether the bytes are there
 // or not: it refuses everything until it is opened again and read back.
 func TestFailedCommit(t *testing.T) {
-	for what, present := range map[string]bool{"absent": false, "present": true} {
-		t.Run(what, func(t *testing.T) {
+	for _, c := range []struct {
+		what         string
+		file, copied bool
+	}{{"absent", false, false}, {"in the second copy only", false, true}, {"in the file only", true, false}, {"present", true, true}} {
+		t.Run(c.what, func(t *testing.T) {
 			s := fresh(t)
+			present := c.file || c.copied
 			put1(t, s, journal.Ref{}, redeem(1, 1, 1))
+			if !c.copied {
+				s.second.file = &brokenFile{File: s.second.file, write: errDisk}
+			}
 			s.opts.Disk = disk{commit: func(tx *bbolt.Tx) error {
-				if !present {
+				if !c.file {
 					tx.Rollback()
 				} else if err := tx.Commit(); err != nil {
 					t.Error(err)

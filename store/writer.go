@@ -135,12 +135,13 @@ func (s *Store) commitGroup(group []*request) {
 		tx.Rollback()
 		return
 	}
-	if err := s.finish(tx); err != nil {
+	if err := s.finish(tx, m); err != nil {
 		failAll(s.stop(err))
 		return
 	}
 	s.commits.Add(1)
-	s.now.Store(m)
+	before := s.now.Swap(m)
+	s.keepCopy(before, m)
 }
 
 // plan runs the plans of the group in one transaction. It gives an error only
@@ -191,14 +192,35 @@ func (s *Store) stop(err error) error {
 	return stopped
 }
 
-func (s *Store) finish(tx *bbolt.Tx) (err error) {
+// finish commits and writes the second copy, one beside the other: both are
+// durable before anybody is answered, so that an intent is in both before a
+// card is asked. A copy that cannot be written does not fail the commit.
+func (s *Store) finish(tx *bbolt.Tx, m *memory) (err error) {
+	start := time.Now()
+	defer func() { s.disk.Add(int64(time.Since(start))) }()
+	if len(m.frames) == 0 || s.second.file == nil {
+		return s.commit(tx)
+	}
+	copied := make(chan error, 1)
+	go func() { copied <- s.second.append(m.frames) }()
+	err = s.commit(tx)
+	switch cerr := <-copied; {
+	case err != nil:
+	case cerr != nil:
+		s.breakCopy(cerr)
+	default:
+		s.second.advance(m.frames, m.framed)
+	}
+	m.frames, m.framed = nil, 0
+	return err
+}
+
+func (s *Store) commit(tx *bbolt.Tx) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", ErrCorrupt, p)
 		}
 	}()
-	start := time.Now()
-	defer func() { s.disk.Add(int64(time.Since(start))) }()
 	return s.opts.Disk.Commit(tx)
 }
 
@@ -303,6 +325,7 @@ func record(tx *bbolt.Tx, m *memory, x step, raw []byte) error {
 	if err := tx.Bucket(bucketJournal).Put(refKey(ref), join(x.hash[:], raw)); err != nil {
 		return err
 	}
+	m.frames, m.framed = appendFrame(m.frames, frame{ref, x.hash, raw}), m.framed+1
 	if err := putProjections(tx, x); err != nil {
 		return err
 	}
@@ -327,6 +350,9 @@ func (s *Store) PutAck(sealed []byte, a wire.Ack) error {
 		c := m.chain(a.Epoch)
 		if c == nil || a.Through > c.seq {
 			return false, fmt.Errorf("%w: %d-%d was never written here", ErrAck, a.Epoch, a.Through)
+		}
+		if a.Through < c.base {
+			return false, nil // acknowledged before this file was made
 		}
 		h, err := hashBefore(tx, m.id.Terminal, journal.Ref{Epoch: a.Epoch, Seq: a.Through + 1})
 		if err != nil {
@@ -361,6 +387,7 @@ func advance(tx *bbolt.Tx, m *memory, epoch uint32, through uint64, sealed []byt
 		return false, nil
 	}
 	next := m.clone()
+	next.frames, next.framed = m.frames, m.framed
 	for seq := c.acked + 1; seq <= through; seq++ {
 		ref := journal.Ref{Epoch: epoch, Seq: seq}
 		e, err := readEntry(tx, m.id.Terminal, ref)
@@ -444,13 +471,18 @@ func (s *Store) Renew(id Identity) error {
 		if err := putRow(tx, bucketMeta, keyIdentity, canon.Marshal(&id)); err != nil {
 			return false, fatal{err}
 		}
-		m.id = id
-		fresh := chain{epoch: id.Epoch, hash: journal.Genesis(id.Terminal, id.Epoch)}
-		if c.seq == 0 {
-			m.chains[len(m.chains)-1] = fresh // an epoch without entries leaves no trace
-		} else {
-			m.chains = append(m.chains, fresh)
-		}
+		m.renew(id)
 		return true, nil
 	})
+}
+
+// renew begins the chain of the epoch of id.
+func (m *memory) renew(id Identity) {
+	fresh := chain{epoch: id.Epoch, hash: journal.Genesis(id.Terminal, id.Epoch)}
+	if m.current().seq == 0 {
+		m.chains[len(m.chains)-1] = fresh // an epoch without entries leaves no trace
+	} else {
+		m.chains = append(m.chains, fresh)
+	}
+	m.id = id
 }

@@ -1255,6 +1255,7 @@ func TestWarnings(t *testing.T) {
 		{"old hotlist", func(s *Status) { s.HotlistAt = now.Add(-25 * time.Hour) }, WarnHotlistOld},
 		{"no hotlist", func(s *Status) { s.HotlistAt = time.Time{} }, WarnHotlistOld},
 		{"unknown", func(s *Status) { s.Open = 1 }, WarnOpen},
+		{"second copy", func(s *Status) { s.CopyBroken = true }, WarnCopy},
 		{"allowance low", func(s *Status) { s.Allowance = AllowanceView{true, 9_99, 5} }, WarnAllowance},
 		{"allowance used", func(s *Status) { s.Allowance = AllowanceView{true, 99_00, 0} }, WarnAllowance},
 	} {

@@ -73,6 +73,7 @@ const (
 	WarnHotlistOld  Code = "warn_hotlist_old"
 	WarnOpen        Code = "warn_open"
 	WarnAllowance   Code = "warn_allowance" // off-line allowance below one top-up
+	WarnCopy        Code = "warn_copy"      // the second copy of unsent entries is not whole
 	WarnClock       Code = "warn_clock"     // the clock stands before the last entry: it was set back
 )
 

@@ -276,6 +276,7 @@ func (t *Terminal) Status() Status {
 	s.Card, s.PSAM, s.LoadSAM, s.Allowance, s.Busy = t.view, t.psam, t.loadSAM, t.allow, t.busy
 	t.mu.Unlock()
 	s.Stopped = t.isStopped()
+	s.CopyBroken = st.Copy().Problem != nil
 	if open, err := st.CountOpen(); err == nil {
 		s.Open = open
 	}
@@ -303,6 +304,9 @@ func (t *Terminal) warnings(s Status) []Code {
 	}
 	if s.Allowance.Known && (s.Allowance.Count == 0 || s.Allowance.Amount < s.Limits.TopUpMin) {
 		w = append(w, WarnAllowance)
+	}
+	if s.CopyBroken {
+		w = append(w, WarnCopy)
 	}
 	if last, ok := t.lastWall(); ok && now.Before(last.Add(-5*time.Minute)) {
 		w = append(w, WarnClock)

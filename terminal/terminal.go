@@ -165,25 +165,26 @@ type AllowanceView struct {
 
 // Status is everything that a screen shows of the terminal itself.
 type Status struct {
-	Terminal  money.TerminalID
-	Shop      money.ShopID
-	Epoch     uint32
-	Head      journal.Head
-	Card      CardView
-	PSAM      SAMView
-	LoadSAM   SAMView
-	Allowance AllowanceView
-	Online    bool
-	Unsent    store.Unsent
-	Open      int // transactions that are unknown
-	Shift     store.Shift
-	ShiftOpen bool
-	Limits    wire.Limits
-	LimitsAt  time.Time // when the utility signed them; zero: never received, built-in defaults that forbid top-ups
-	HotlistAt time.Time
-	Busy      bool // a value-moving exchange is in flight: no screen may time out or navigate
-	Stopped   bool // the terminal could not write its file and serves nothing until it was restarted
-	Warnings  []Code
+	Terminal   money.TerminalID
+	Shop       money.ShopID
+	Epoch      uint32
+	Head       journal.Head
+	Card       CardView
+	PSAM       SAMView
+	LoadSAM    SAMView
+	Allowance  AllowanceView
+	Online     bool
+	Unsent     store.Unsent
+	Open       int // transactions that are unknown
+	Shift      store.Shift
+	ShiftOpen  bool
+	Limits     wire.Limits
+	LimitsAt   time.Time // when the utility signed them; zero: never received, built-in defaults that forbid top-ups
+	HotlistAt  time.Time
+	Busy       bool // a value-moving exchange is in flight: no screen may time out or navigate
+	Stopped    bool // the terminal could not write its file and serves nothing until it was restarted
+	CopyBroken bool // the second copy of unsent entries is not whole
+	Warnings   []Code
 }
 
 // AccountView is a bill with its age and where it comes from.

@@ -25,15 +25,15 @@ func newAuditCommand() *cobra.Command {
 			"transaction, the drawer and what is unknown. The daemon must not run meanwhile.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir := filepath.Join(state, "terminal")
+			dir, second := filepath.Join(state, "terminal"), ""
 			if path != "" {
 				c, err := loadConfig(path)
 				if err != nil {
 					return err
 				}
-				dir = c.State
+				dir, second = c.State, c.Copy
 			}
-			return audit(cmd, dir, quick)
+			return audit(cmd, dir, second, quick)
 		},
 	}
 	cmd.Flags().StringVar(&path, "config", "", "configuration file of the terminal")
@@ -44,8 +44,8 @@ func newAuditCommand() *cobra.Command {
 	return cmd
 }
 
-func audit(cmd *cobra.Command, dir string, quick bool) (err error) {
-	st, err := store.Open(station.StorePath(dir), store.Options{})
+func audit(cmd *cobra.Command, dir, second string, quick bool) (err error) {
+	st, err := store.Open(station.StorePath(dir), store.Options{Copy: second})
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		return fmt.Errorf("the terminal's file in %s is %w: the daemon is running; stop it first", dir, cli.ErrInUse)

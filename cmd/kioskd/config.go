@@ -21,6 +21,7 @@ const envPrefix = "KIOSKD"
 // Config is the configuration of a terminal in a shop.
 type Config struct {
 	State    string        `yaml:"state" doc:"folder of the terminal's file and keys, mode 0700"`
+	Copy     string        `yaml:"copy" doc:"file that holds a second copy of what the utility does not have yet, best on another disk than state; empty for terminal.copy in state"`
 	Utility  string        `yaml:"utility" doc:"address of the utility, https://host:port"`
 	Shop     string        `yaml:"shop" doc:"name of the shop on the screens; may be empty"`
 	Screens  ScreensConfig `yaml:"screens" doc:"who may see the screens"`

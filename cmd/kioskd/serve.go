@@ -93,7 +93,7 @@ func (c Config) station(log *slog.Logger) (station.Config, func(), error) {
 	free := func() { service.Close() }
 	slots := reader.Backends{"pcsc": service.Slot}
 	sc := station.Config{
-		Dir: c.State, Utility: c.Utility, TestKeys: c.TestKeys, Software: "kioskd " + version, Log: log,
+		Dir: c.State, Copy: c.Copy, Utility: c.Utility, TestKeys: c.TestKeys, Software: "kioskd " + version, Log: log,
 	}
 	open := map[string]reader.Slot{} // by name: the load SAM may be in the PSAM's slot
 	for _, r := range []struct {

@@ -34,6 +34,7 @@ var ErrNotEnrolled = errors.New("this terminal is not enrolled yet: get a code f
 // Config says what a station is made of.
 type Config struct {
 	Dir      string // folder of file and keys, mode 0700
+	Copy     string // second copy of unsent entries; empty: beside the file
 	Utility  string // https://host:port
 	Card     reader.Slot
 	PSAM     reader.Slot
@@ -56,6 +57,10 @@ type Station struct {
 	Terminal *terminal.Terminal
 
 	cfg Config
+}
+
+func (cfg Config) storeOptions() store.Options {
+	return store.Options{Clock: cfg.Clock, Disk: cfg.Disk, Copy: cfg.Copy}
 }
 
 func storePath(dir string) string { return filepath.Join(dir, "terminal.db") }
@@ -97,9 +102,9 @@ func Enrol(ctx context.Context, cfg Config, code string) error {
 		return err
 	}
 	if _, err := os.Stat(storePath(cfg.Dir)); errors.Is(err, os.ErrNotExist) {
-		return store.Create(storePath(cfg.Dir), who, store.Options{Clock: cfg.Clock, Disk: cfg.Disk})
+		return store.Create(storePath(cfg.Dir), who, cfg.storeOptions())
 	}
-	st, err := store.Open(storePath(cfg.Dir), store.Options{Clock: cfg.Clock, Disk: cfg.Disk})
+	st, err := store.Open(storePath(cfg.Dir), cfg.storeOptions())
 	if err != nil {
 		return err
 	}
@@ -166,9 +171,15 @@ func Open(cfg Config) (*Station, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(storePath(cfg.Dir), store.Options{Clock: cfg.Clock, Disk: cfg.Disk})
+	st, err := store.Open(storePath(cfg.Dir), cfg.storeOptions())
 	if err != nil {
 		return nil, err
+	}
+	switch c := st.Copy(); {
+	case c.Problem != nil:
+		cfg.Log.Error("the second copy of unsent entries is not whole; the terminal's file itself is", "copy", c.Path, "err", c.Problem)
+	case c.Taken > 0:
+		cfg.Log.Warn("entries that the terminal's file lacked were taken out of its second copy", "entries", c.Taken, "copy", c.Path)
 	}
 	s := &Station{Store: st, cfg: cfg}
 	fail := func(err error) (*Station, error) { return nil, errors.Join(err, st.Close()) }

@@ -3,6 +3,7 @@ package terminalaudit
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -159,7 +160,7 @@ func TestAgreesWithStore(t *testing.T) {
 		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
 			d.step(rt)
 		}
-		path := filepath.Join(dir, string(rune('a'+n%20))+".db"+strings.Repeat("x", n/20))
+		path := filepath.Join(dir, fmt.Sprintf("%d.db", n)) // each with a second copy beside it
 		o := store.Options{Reserve: 1}
 		if err := store.Create(path, store.Identity{Terminal: terminalID, Shop: 1, Epoch: 1}, o); err != nil {
 			rt.Fatal(err)

@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
+	"sync"
 
 	"go.etcd.io/bbolt"
 
@@ -20,6 +23,15 @@ type disk struct {
 	fail  string // what the next commit fails with: one of the names below
 	crash []byte // the file after the power came back
 	hurt  bool   // a commit failed since the process started
+	lame  bool   // the medium of the second copy does not write
+
+	// The second copy is written beside a commit, on a goroutine of its own,
+	// so what a death in the middle of a commit leaves of it is drawn, not
+	// raced for: undo is how the file was before the last group of writes.
+	mu     sync.Mutex
+	undo   map[string][]byte // by name
+	synced bool              // the group of writes is over
+	torn   uint64            // what a death in a commit makes of the group; 0: no death in a commit
 }
 
 var _ store.Disk = (*disk)(nil)
@@ -48,6 +60,7 @@ func (d *disk) Commit(tx *bbolt.Tx) error {
 	s := d.st
 	power := s.bomb.power
 	if s.strike() {
+		d.torn = s.bomb.how | 1
 		defer tx.Rollback()
 		if power {
 			return d.cut(tx)
@@ -74,6 +87,7 @@ func (d *disk) Commit(tx *bbolt.Tx) error {
 		return err
 	}
 	if s.strike() { // on disk, and nobody was told
+		d.torn = s.bomb.how | 1
 		return errDead
 	}
 	return nil
@@ -131,16 +145,120 @@ func (d *disk) excuse(w *world, err error, what string) {
 	w.must(err, what)
 }
 
-// image is the disk of a terminal as somebody copied it.
-type image struct {
-	file []byte
-	seq  uint64
-	told int
+// bury makes of the second copy what a death in a commit may leave of it:
+// nothing of the last group of writes, all of it, or, when the power failed,
+// a part.
+func (d *disk) bury(power bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	r := rand.New(rand.NewPCG(d.torn, 2))
+	for name, old := range d.undo {
+		if d.torn == 0 {
+			break
+		}
+		now, err := os.ReadFile(name)
+		d.st.w.must(err, "read the second copy")
+		switch n := len(now) - len(old); {
+		case r.IntN(3) == 0:
+		case power && n > 0 && r.IntN(2) == 0:
+			now = now[:len(old)+r.IntN(n)]
+			for i := len(old); i < len(now); i++ {
+				if r.IntN(8) == 0 {
+					now[i] = 0
+				}
+			}
+			d.st.w.must(os.WriteFile(name, now, 0o600), "tear the second copy")
+		default:
+			d.st.w.must(os.WriteFile(name, old, 0o600), "take the last writes from the second copy")
+		}
+	}
+	d.undo, d.torn, d.synced = nil, 0, false
 }
 
-// copy copies the file while the process is down or between two commits.
+// OpenFile implements store.Disk.
+func (d *disk) OpenFile(name string, flag int, perm fs.FileMode) (store.File, error) {
+	f, err := os.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &file{f, name, d}, nil
+}
+
+// Rename implements store.Disk.
+func (d *disk) Rename(from, to string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.undo, from)
+	delete(d.undo, to)
+	return os.Rename(from, to)
+}
+
+// Remove implements store.Disk.
+func (d *disk) Remove(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.undo, name)
+	return os.Remove(name)
+}
+
+// SyncDir implements store.Disk.
+func (d *disk) SyncDir(string) error { return nil }
+
+// Allocate implements store.Disk. The world has no need of the room.
+func (d *disk) Allocate(name string, _ int64) error { return os.WriteFile(name, nil, 0o600) }
+
+// file is the second copy, or what it is made anew in.
+type file struct {
+	*os.File
+	name string
+	d    *disk
+}
+
+func (f *file) WriteAt(b []byte, at int64) (int, error) {
+	d := f.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lame {
+		return 0, errDisk
+	}
+	if d.synced || d.undo == nil {
+		d.undo, d.synced = map[string][]byte{}, false
+	}
+	if _, ok := d.undo[f.name]; !ok {
+		old, err := os.ReadFile(f.name)
+		if err != nil {
+			return 0, err
+		}
+		d.undo[f.name] = old
+	}
+	return f.File.WriteAt(b, at)
+}
+
+func (f *file) Sync() error {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	if f.d.lame {
+		return errDisk
+	}
+	f.d.synced = true
+	return nil
+}
+
+// image is the disk of a terminal as somebody copied it.
+type image struct {
+	file, copy []byte
+	told       int
+}
+
+func (s *station) copyPath() string { return filepath.Join(s.dir, "terminal.copy") }
+
+// copy copies the files while the process is down or between two commits.
 func (d *disk) copy() image {
 	b, err := os.ReadFile(d.st.path())
 	d.st.w.must(err, "copy a disk")
-	return image{file: b, told: len(d.st.told)}
+	c, err := os.ReadFile(d.st.copyPath())
+	if !errors.Is(err, fs.ErrNotExist) {
+		d.st.w.must(err, "copy a disk")
+	}
+	return image{file: b, copy: c, told: len(d.st.told)}
 }

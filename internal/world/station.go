@@ -116,6 +116,7 @@ func (s *station) bury() {
 	if s.st != nil {
 		s.st.Close()
 	}
+	s.disk.bury(s.bomb.power)
 	if s.disk.crash != nil {
 		s.w.must(os.WriteFile(s.path(), s.disk.crash, 0o600), "cut the power of a disk")
 	}
@@ -145,6 +146,11 @@ func (s *station) boot() bool {
 		return true
 	}
 	st, err := store.Open(s.path(), store.Options{Clock: s.clock, Disk: &s.disk, InitialMmap: 1 << 20})
+	if err != nil && (s.dead || s.disk.hurt) { // died of taking what only the second copy had
+		s.disk.hurt = false
+		s.bury()
+		return false
+	}
 	s.w.must(err, fmt.Sprintf("terminal %d does not open its file", s.no+1))
 	s.st = st
 	s.up, err = uplink.New(uplink.Config{
