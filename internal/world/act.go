@@ -3,7 +3,6 @@ package world
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/dianka/dianka/journal"
@@ -24,7 +23,7 @@ type wish struct {
 
 func (w *world) act(a Action) {
 	s := w.stations[a.T]
-	c := w.chips[a.C]
+	c := w.twin(w.chips[a.C], a.R)
 	switch a.Do {
 	case TopUp, Redeem, Sell, Void, ReturnCash, Again, Sync, Maintain, Shift:
 		// People start a terminal that is down, but not always.
@@ -106,7 +105,7 @@ func (w *world) act(a Action) {
 	case Cheat:
 		w.dishonest(s, a)
 	case CloneCard:
-		w.cloneCard(c)
+		w.cloneCard(w.chips[a.C])
 	}
 	if s.stopped() { // by its disk: somebody starts it again
 		s.bury()
@@ -202,9 +201,9 @@ func (w *world) repeat(x *wish) {
 		}
 	}
 	x.said = &rc
-	s.told = append(s.told, told{rc.Transaction})
+	s.told = append(s.told, told{rc.Transaction, rc.Hash})
 	if rc.Child != nil {
-		s.told = append(s.told, told{*rc.Child})
+		s.told = append(s.told, told{*rc.Child, rc.Hash})
 	}
 	if rc.Kind == journal.KindTopUp {
 		s.topUps = append(s.topUps, rc.Name)
@@ -362,7 +361,5 @@ func (w *world) restore(s *station, a Action) {
 	w.fault("disk restored from an older copy")
 	e := s.images[a.R%uint64(len(s.images))]
 	s.bury()
-	w.putBack(s, e)
+	w.putBack(s, e, a.R>>8%2 == 0)
 }
-
-func (w *world) short(err error) string { return strings.SplitN(err.Error(), "\n", 2)[0] }

@@ -24,6 +24,8 @@ type chip struct {
 	clone   *chip // of a forged card: the one it was copied from
 	in      *slot // where it is, nil: in a pocket
 
+	allowances [][]byte // of a load SAM: the commands that installed one
+
 	init    move // what the last INITIALIZE was for
 	holds   money.Fen
 	initial money.Fen
@@ -73,6 +75,9 @@ func (c *chip) balance() money.Fen {
 func (c *chip) Transmit(cmd []byte) ([]byte, error) {
 	value := c.number != (money.CardNumber{}) && len(cmd) > 4 && cmd[0] == 0x80 && (cmd[1] == 0x52 || cmd[1] == 0x54)
 	r, err := c.Card.Transmit(cmd)
+	if len(cmd) > 4 && cmd[0] == 0x80 && cmd[1] == 0x76 && err == nil && len(c.allowances) < 3 {
+		c.allowances = append(c.allowances, append([]byte(nil), cmd...))
+	}
 	if c.number == (money.CardNumber{}) || len(cmd) < 5 {
 		return r, err
 	}

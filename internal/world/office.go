@@ -15,8 +15,8 @@ type officeLine struct {
 	resolved bool
 }
 
-// office2 reads what head office did from the utility's log.
-func (u *utility) office2(f func(officeLine)) error {
+// officeLines reads what head office did from the utility's log.
+func (u *utility) officeLines(f func(officeLine)) error {
 	for at := uint64(0); ; {
 		lines, err := u.db.Lines(u.w.ctx, at, 1000, record.KindFloat, record.KindBill, record.KindSuspense)
 		if err != nil || len(lines) == 0 {

@@ -47,7 +47,8 @@ type station struct {
 	topUps []journal.Name // done or not, for voids and cash
 
 	crooked bool // somebody cheated with it
-	forgot  bool // its disk was restored from an older copy at some time
+	forgot  bool // its file was restored from an older copy at some time
+	loses   bool // and so was the second copy
 	behind  bool // its disk was restored or its records suppressed, and it has not been enrolled again
 }
 
@@ -214,12 +215,16 @@ var _ terminal.Host = host{}
 
 // told is what a person was told of a transaction.
 type told struct {
-	tx journal.Transaction
+	tx   journal.Transaction
+	hash journal.Hash // on the slip
 }
 
 // recall holds what people were told against what the terminal remembers
 // after a start.
 func (s *station) recall() {
+	if s.crooked {
+		return // it says what its people want
+	}
 	for _, t := range s.told {
 		s.w.figures.Assertions++
 		now, err := s.st.Transaction(t.tx.Name.Ref())

@@ -94,6 +94,7 @@ type world struct {
 	trace   []string
 	figures Figures
 	checked uint64 // what check saw last
+	cheats  []cheat
 }
 
 // broken ends a run.
@@ -158,6 +159,7 @@ func Run(dir string, seed uint64, plan []Action, keep []int) (f Figures, failure
 	}
 	w.at = -1
 	w.heal()
+	w.probe()
 	w.final()
 	w.figures.Time += time.Since(w.start) * time.Duration(len(w.stations))
 	return w.figures, nil
@@ -195,8 +197,11 @@ func (w *world) open() {
 		st.inside(func() {
 			_, err := st.tm.TopUp(w.ctx, terminal.TopUpRequest{Token: w.token(), Who: st.clerk, Card: c.number, Amount: 150_00, Tendered: 150_00})
 			w.must(err, "a first top-up")
+			_, err = st.tm.Redeem(w.ctx, terminal.RedeemRequest{Token: journal.TokenOf(fmt.Sprint("first", i)), Who: st.clerk, Card: c.number, Account: accounts[i], Amount: 1})
+			w.must(err, "a first payment")
 		})
 		w.at--
+		st.turn(false)
 	}
 	w.at = -1
 	w.check()
