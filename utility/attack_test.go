@@ -196,6 +196,30 @@ func TestForksOfMany(t *testing.T) {
 	w.Audit()
 }
 
+// TestForkOfAnEarlierEpoch: a terminal that was enrolled again after a review
+// hands over what contradicts its earlier epoch. That is kept and raises the
+// alarm, and does not take away the selling right that it was given anew.
+func TestForkOfAnEarlierEpoch(t *testing.T) {
+	w := NewWorld(t)
+	x := w.Terminal(1)
+	x.Add(journal.Name{}, &journal.ShiftOpen{Number: 1})
+	w.Sync(x)
+	f := *x
+	f.Entries, f.Hashes = nil, x.Hashes[:1:1]
+	f.Add(journal.Name{}, &journal.ShiftOpen{Number: 2})
+	w.Enrol(x)
+	if _, err := w.Service.Intake(ctx, f.ID, f.Batch(0, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if al, err := w.Service.Alarms(ctx); err != nil || len(al) != 1 || al[0].Kind != record.AlarmEquivocation {
+		t.Errorf("alarms %v, %v", al, err)
+	}
+	if a := w.Authorise(x, x.Next(), NewCard(10001).InitLoad(x.ID, 10_00)); a.Refused != wire.OK {
+		t.Errorf("refused with %q", a.Refused)
+	}
+	w.Audit()
+}
+
 // TestCashReturnedOfAnotherAmount: the claim is paid out whole or not at all.
 func TestCashReturnedOfAnotherAmount(t *testing.T) {
 	for _, a := range []money.Fen{1, 9_99, 10_01, 0, -10_00} {

@@ -122,8 +122,13 @@ func (d *Data) Apply(l record.Line) error {
 		d.RangesAt, d.LimitsAt = l.ID, l.ID
 	case *wire.Batch:
 		if l.Kind == record.KindFork {
-			d.Frozen[r.Terminal], d.Forks[r.Head] = true, true
-			d.LimitsAt = l.ID
+			d.Forks[r.Head] = true
+			// What contradicts an earlier epoch was reviewed when head office
+			// gave the code for the present one.
+			if t := d.Terminals[r.Terminal]; t != nil && t.Current == r.Epoch {
+				d.Frozen[r.Terminal] = true
+				d.LimitsAt = l.ID
+			}
 		}
 	}
 	return nil
