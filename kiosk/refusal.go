@@ -48,6 +48,7 @@ var statuses = map[terminal.Code]int{
 	terminal.CodeNoLoadSAM: http.StatusServiceUnavailable, terminal.CodeSAMSwapped: http.StatusServiceUnavailable,
 	terminal.CodeNoLimits: http.StatusServiceUnavailable, terminal.CodeStopped: http.StatusServiceUnavailable,
 	terminal.CodeFull: http.StatusInsufficientStorage, terminal.CodeStanding: http.StatusForbidden,
+	terminal.CodeRemade: http.StatusServiceUnavailable,
 	terminal.CodeAmount: http.StatusUnprocessableEntity, terminal.CodeTendered: http.StatusUnprocessableEntity,
 	terminal.CodeTopUpMin: http.StatusUnprocessableEntity, terminal.CodeTopUpMax: http.StatusUnprocessableEntity,
 	terminal.CodeOfflineMax: http.StatusUnprocessableEntity, terminal.CodeCardDayMax: http.StatusUnprocessableEntity,

@@ -128,6 +128,20 @@ func BenchmarkCheckMillion(b *testing.B) {
 	b.ReportMetric(million*float64(b.N)/b.Elapsed().Seconds(), "entries/s")
 }
 
+// BenchmarkVerifyMillion is the check of a start, in a process of its own.
+func BenchmarkVerifyMillion(b *testing.B) {
+	path := longFile(b)
+	for name, full := range map[string]bool{"structure": false, "full": true} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				if err := Verify(ctx, path, Options{}, full); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkRedemption is intent and outcome, two commits, in a file of a
 // million entries; the disk's flushes are nearly all of it.
 func BenchmarkRedemption(b *testing.B) {

@@ -111,14 +111,7 @@ func (s *Store) Check(ctx context.Context) (Report, error) {
 	if err != nil {
 		return k.report, err
 	}
-	return k.report, s.view(func(tx *bbolt.Tx) (first error) {
-		for err := range tx.Check() { // to the end, or bbolt's goroutine stays
-			if first == nil {
-				first = fmt.Errorf("%w: %w", ErrCorrupt, err)
-			}
-		}
-		return first
-	})
+	return k.report, s.view(structure)
 }
 
 // checker makes the projections anew in memory, as far as they are small, and

@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterr "go.etcd.io/bbolt/errors"
 
 	"github.com/dianka/dianka/internal/canon"
 	"github.com/dianka/dianka/journal"
@@ -108,19 +107,31 @@ func Create(path string, id Identity, o Options) (err error) {
 	if _, err := os.Lstat(o.copyPath(path)); err == nil {
 		return fmt.Errorf("%s: %w: it is of a file that is no longer there, and holds entries that the utility may not have: make the file anew from it; nothing was changed", o.copyPath(path), ErrCopy)
 	}
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, filepath.Base(path)+".new-*")
+	tmp, err := build(path, id, func(*bbolt.Tx) error { return nil })
 	if err != nil {
 		return err
 	}
-	tmp := f.Name()
-	defer os.Remove(tmp)
+	return publish(tmp, path)
+}
+
+// build makes a file beside path, synced, and gives its name.
+func build(path string, id Identity, fill func(*bbolt.Tx) error) (tmp string, err error) {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return "", err
+	}
+	tmp = f.Name()
+	defer func() {
+		if err != nil {
+			os.Remove(tmp)
+		}
+	}()
 	if err := f.Close(); err != nil {
-		return err
+		return "", err
 	}
 	db, err := bbolt.Open(tmp, 0o600, &bbolt.Options{Timeout: defaultTimeout, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
-		return err
+		return "", err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range append(projectionBuckets(), keptBuckets...) {
@@ -134,11 +145,17 @@ func Create(path string, id Identity, o Options) (err error) {
 		if err := putRow(tx, bucketMeta, keyIdentity, canon.Marshal(&id)); err != nil {
 			return err
 		}
-		return putRow(tx, bucketMeta, keyTotals, canon.Marshal(&totals{}))
+		if err := putRow(tx, bucketMeta, keyTotals, canon.Marshal(&totals{})); err != nil {
+			return err
+		}
+		return fill(tx)
 	})
-	if err = errors.Join(err, db.Close(), syncFile(tmp)); err != nil {
-		return err
-	}
+	return tmp, errors.Join(err, db.Close(), syncFile(tmp))
+}
+
+// publish gives what build made its name.
+func publish(tmp, path string) error {
+	defer os.Remove(tmp)
 	// A link, unlike a rename, never replaces a file that came up meanwhile.
 	if err := os.Link(tmp, path); err != nil {
 		if errors.Is(err, fs.ErrExist) {
@@ -149,7 +166,7 @@ func Create(path string, id Identity, o Options) (err error) {
 	if err := os.Remove(tmp); err != nil {
 		return err
 	}
-	return machine{}.SyncDir(dir)
+	return machine{}.SyncDir(filepath.Dir(path))
 }
 
 func syncFile(path string) error {
@@ -208,13 +225,8 @@ func Open(path string, o Options) (*Store, error) {
 func (s *Store) open() (err error) {
 	defer guard(&err)()
 	db, err := bbolt.Open(s.path, 0o600, s.opts.bolt())
-	switch {
-	case errors.Is(err, bolterr.ErrTimeout):
-		return ErrInUse
-	case errors.Is(err, bolterr.ErrInvalid), errors.Is(err, bolterr.ErrChecksum), errors.Is(err, bolterr.ErrVersionMismatch):
-		return fmt.Errorf("%w: %w", ErrCorrupt, err)
-	case err != nil:
-		return err
+	if err != nil {
+		return opening(err)
 	}
 	s.db = db
 	var m *memory
@@ -239,9 +251,8 @@ func (s *Store) open() (err error) {
 		}
 		m = s.now.Load()
 	}
-	last := m.last()
-	if th := m.totals.Through; th != last || !last.IsZero() && m.totals.Hash != m.chain(last.Epoch).hash {
-		return fmt.Errorf("%w: the projections end at %d-%d, the journal at %d-%d", ErrCorrupt, th.Epoch, th.Seq, last.Epoch, last.Seq)
+	if err := m.agrees(); err != nil {
+		return err
 	}
 	return s.reconcile()
 }

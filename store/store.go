@@ -41,6 +41,7 @@ var (
 	ErrCorrupt  = errors.New("store: the file is damaged")
 	ErrFull     = errors.New("store: the disk is nearly full; nothing was written, and nothing new may begin until there is room")
 	ErrStopped  = errors.New("store: stopped by a failed commit; what was being written may or may not be on disk: close, open again and read back")
+	ErrRemade   = errors.New("store: the file was made anew from its second copy and takes nothing new until the terminal is enrolled again; nothing was written, and what is unsent still goes to the utility")
 	ErrDraft    = errors.New("store: the entry refers to nothing here or has no body; nothing was written")
 	ErrAck      = errors.New("store: the acknowledgement is not of this journal; nothing was changed")
 	ErrSection  = errors.New("store: the section is older than the one held, or another terminal's; nothing was changed")
@@ -292,6 +293,14 @@ func (s *Store) CommitTime() (whole, disk time.Duration) {
 // Err says why the store serves nothing any more, ErrStopped or ErrClosed;
 // nil while it serves.
 func (s *Store) Err() error { return s.usable() }
+
+// Remade gives the epoch in which the file was made anew from the second copy,
+// 0 when it never was, and whether it takes nothing new until the terminal is
+// enrolled again.
+func (s *Store) Remade() (epoch uint32, waiting bool) {
+	m := s.now.Load()
+	return m.remade, m.remade == m.id.Epoch
+}
 
 // Copy tells how the second copy of unsent entries stands.
 func (s *Store) Copy() CopyStatus { return *s.copy.Load() }

@@ -226,7 +226,8 @@ func (s *Store) commit(tx *bbolt.Tx) (err error) {
 
 // Append writes entries, all of them in one commit, in order and next to each
 // other, and gives them back with their names. When it gives nil they are
-// durable. It refuses, with nothing written: with journal.ErrThread what does
+// durable. It refuses, with nothing written: with ErrRemade until a terminal
+// whose file was made anew is enrolled again, with journal.ErrThread what does
 // not continue its transaction, with ErrDraft a reference to nothing, with
 // ErrFull a beginning for which the disk has no room, with ctx's error when
 // ctx ended before the writer took the request. With ErrStopped it is unknown
@@ -250,6 +251,9 @@ func (s *Store) Append(ctx context.Context, d ...Draft) ([]journal.Entry, error)
 	}
 	var out []journal.Entry
 	err := s.submit(ctx, func(tx *bbolt.Tx, m *memory) (bool, error) {
+		if m.remade == m.id.Epoch {
+			return false, ErrRemade
+		}
 		steps, raws, err := s.number(tx, m, d)
 		if err != nil {
 			return false, err

@@ -12,9 +12,11 @@ import (
 
 // recoverStart classifies what has no outcome after the last run, before any
 // card is seen. A load without a durable MAC2 was never sent to its card: it
-// is not done. Anything else may have been sent: it becomes unknown, which
+// is not done, but in a file that was made anew from a second copy, which may
+// have lacked the authorisation. Anything else may have been sent: it becomes unknown, which
 // the utility learns with the next sync and the card settles when it is back.
 func (t *Terminal) recoverStart(ctx context.Context) error {
+	remade, _ := t.cfg.Store.Remade()
 	open, err := t.cfg.Store.OpenTransactions()
 	if err != nil {
 		return err
@@ -25,7 +27,7 @@ func (t *Terminal) recoverStart(ctx context.Context) error {
 		}
 		var body journal.Body
 		switch {
-		case tx.Load != nil && tx.Authorised == nil:
+		case tx.Load != nil && tx.Authorised == nil && tx.Name.Epoch > remade:
 			body = &journal.LoadOutcome{
 				Result: journal.NotDone, Reason: journal.ReasonPower, Evidence: journal.EvidenceNotSent,
 				After: tx.Load.Before, SAMGave: t.samMayHaveGiven(tx.Load), SAMCount: t.sams.count,

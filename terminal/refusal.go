@@ -64,6 +64,7 @@ const (
 	CodeStanding        Code = "standing" // the utility withdrew the right to sell, or the journal must be enrolled anew
 	CodeStopped         Code = "stopped"  // the terminal's file could not be written
 	CodeFull            Code = "disk_full"
+	CodeRemade          Code = "remade" // the terminal's file was made anew and must be enrolled again
 )
 
 // Warnings in Status.Warnings.

@@ -85,7 +85,10 @@ func (t *Terminal) Start(ctx context.Context) error {
 	if t.cfg.Store.Head().Seq == 0 {
 		start.PrevEpoch, start.PrevSeq, start.PrevHash = id.PrevEpoch, id.PrevSeq, id.PrevHash
 	}
-	if _, err := t.append(ctx, store.Draft{Actor: journal.System, Body: start}); err != nil {
+	if _, err := t.append(ctx, store.Draft{Actor: journal.System, Body: start}); errors.Is(err, store.ErrRemade) {
+		t.log.Error("nothing is sold until the terminal is enrolled again; what is unsent is sent", "err", err)
+		return nil // what is unknown stays so until the new epoch's start
+	} else if err != nil {
 		return fmt.Errorf("write the start entry: %w", err)
 	}
 	return t.recoverStart(ctx)
@@ -184,6 +187,10 @@ func (t *Terminal) begin(ctx context.Context) error {
 		t.release()
 		return refuse(CodeStopped)
 	}
+	if _, waiting := t.cfg.Store.Remade(); waiting {
+		t.release()
+		return refuse(CodeRemade)
+	}
 	return nil
 }
 
@@ -198,6 +205,8 @@ func (t *Terminal) append(ctx context.Context, d ...store.Draft) ([]journal.Entr
 		return e, nil
 	case errors.Is(err, store.ErrFull):
 		return nil, refuseCause(CodeFull, err)
+	case errors.Is(err, store.ErrRemade):
+		return nil, refuseCause(CodeRemade, err)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
 		return nil, err
 	}

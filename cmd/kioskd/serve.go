@@ -56,6 +56,10 @@ func serve(cmd *cobra.Command, path string) (err error) {
 	if errors.Is(err, store.ErrInUse) {
 		return fmt.Errorf("the terminal's file in %s is %w: stop the kioskd that runs on it", c.State, cli.ErrInUse)
 	}
+	if errors.Is(err, station.ErrDamaged) {
+		log.Error("the terminal's file cannot be used", "err", err)
+		return fmt.Errorf("%w; %w", err, cli.ErrDamaged)
+	}
 	if err != nil {
 		return err
 	}
@@ -93,7 +97,7 @@ func (c Config) station(log *slog.Logger) (station.Config, func(), error) {
 	free := func() { service.Close() }
 	slots := reader.Backends{"pcsc": service.Slot}
 	sc := station.Config{
-		Dir: c.State, Copy: c.Copy, Utility: c.Utility, TestKeys: c.TestKeys, Software: "kioskd " + version, Log: log,
+		Dir: c.State, Copy: c.Copy, Utility: c.Utility, TestKeys: c.TestKeys, Software: "kioskd " + version, Log: log, Check: checkInChild(),
 	}
 	open := map[string]reader.Slot{} // by name: the load SAM may be in the PSAM's slot
 	for _, r := range []struct {

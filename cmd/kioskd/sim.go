@@ -69,7 +69,7 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 	defer line.Close()
 
 	o := desk.Options{
-		Dir: s.state, Software: "kioskd " + version,
+		Dir: s.state, Check: checkInChild(), Software: "kioskd " + version,
 		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.level})),
 	}
 	readers, free, err := s.chooseReaders(ctx, &o)

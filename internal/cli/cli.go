@@ -27,6 +27,7 @@ const (
 	ExitConfig     = 3
 	ExitDifference = 4
 	ExitInUse      = 5
+	ExitDamaged    = 6
 )
 
 // ExitCodes documents the exit codes, for the help of a root command.
@@ -36,13 +37,15 @@ const ExitCodes = `Exit codes:
   2  the command line is not right
   3  the configuration or the environment is not right
   4  an audit found a difference, or records that do not verify
-  5  another process uses the file or the folder`
+  5  another process uses the file or the folder
+  6  the terminal's file cannot be used; starting again does not help`
 
 // Errors that have an exit code of their own. Commands wrap them.
 var (
 	ErrUsage      = errors.New("the command line is not right")
 	ErrDifference = errors.New("not clean")
 	ErrInUse      = errors.New("in use by another process")
+	ErrDamaged    = errors.New("starting again does not help")
 )
 
 // Run executes a command tree and gives the exit code. An error is written to
@@ -68,6 +71,8 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 		return ExitUsage
 	case errors.Is(err, config.ErrFile), errors.Is(err, config.ErrEnv):
 		return ExitConfig
+	case errors.Is(err, ErrDamaged):
+		return ExitDamaged
 	case errors.Is(err, ErrDifference):
 		return ExitDifference
 	case errors.Is(err, ErrInUse), errors.Is(err, filelock.ErrHeld):

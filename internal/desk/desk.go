@@ -38,12 +38,14 @@ import (
 
 // Options say what kind of desk.
 type Options struct {
-	Dir      string      // state; a desk opened again on it goes on
-	PCSC     bool        // behind a real pcscd of its own, else in process
-	PCSCDir  string      // where that pcscd lives; the same for every desk of a process, whose client library knows one; empty: in Dir
-	Card     reader.Slot // a real reader for the customer's card, which the caller closes; then PCSC does not count and the SAM is simulated
-	Cut      bool        // the line is cut from the beginning; only an enrolled terminal can start so
-	T0       bool        // cards and SAM speak T=0 (61xx, 6Cxx), else T=1
+	Dir      string        // state; a desk opened again on it goes on
+	PCSC     bool          // behind a real pcscd of its own, else in process
+	PCSCDir  string        // where that pcscd lives; the same for every desk of a process, whose client library knows one; empty: in Dir
+	Card     reader.Slot   // a real reader for the customer's card, which the caller closes; then PCSC does not count and the SAM is simulated
+	Cut      bool          // the line is cut from the beginning; only an enrolled terminal can start so
+	Reenrol  bool          // the terminal is enrolled again, as after its file was made anew
+	T0       bool          // cards and SAM speak T=0 (61xx, 6Cxx), else T=1
+	Check    station.Check // of the terminal's file before it is opened; nil: in this process
 	Software string
 	Log      *slog.Logger
 	Clock    func() time.Time                               // of everybody; the terminal's can jump from it; nil: time.Now
@@ -232,9 +234,9 @@ func (d *Desk) openTerminal(ctx context.Context) error {
 	cfg := station.Config{
 		Dir: filepath.Join(d.o.Dir, "terminal"), Utility: "https://" + d.line.Addr().String(),
 		Card: cardSlot, PSAM: samSlot, LoadSAM: samSlot, TestKeys: true, Software: d.o.Software,
-		Clock: d.Clock, Log: d.o.Log.With("side", "terminal"), Poll: d.o.Poll, Dial: d.Gate.DialContext, Host: d.o.Host,
+		Clock: d.Clock, Log: d.o.Log.With("side", "terminal"), Poll: d.o.Poll, Dial: d.Gate.DialContext, Host: d.o.Host, Check: d.o.Check,
 	}
-	if !station.Enrolled(cfg.Dir) {
+	if d.o.Reenrol || !station.Enrolled(cfg.Dir) {
 		serve, cancel := context.WithCancel(ctx)
 		line, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -45,6 +45,8 @@ type Config struct {
 	Log      *slog.Logger
 	Poll     time.Duration // between hellos; 0: as uplink has it
 
+	Check Check // of the file before it is opened; nil: Here
+
 	Disk store.Disk                                                        // beneath the terminal's file; nil: this machine's
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error) // nil: as uplink has it
 	Host func(terminal.Host) terminal.Host                                 // puts something around the utility, in tests; nil: nothing
@@ -78,7 +80,7 @@ func Enrolled(dir string) bool {
 // Enrol reads the SAMs in their slots, makes the terminal's keys, has the
 // utility take them under a one-time code, and makes the terminal's file; a
 // terminal that was enrolled before gets a new epoch in the file that it has.
-func Enrol(ctx context.Context, cfg Config, code string) error {
+func Enrol(ctx context.Context, cfg Config, code string) (err error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return err
 	}
@@ -94,6 +96,16 @@ func Enrol(ctx context.Context, cfg Config, code string) error {
 		}
 		o.Previous = &k
 	}
+	// The file comes first: a code that the utility took cannot be used again.
+	st, err := openStore(ctx, cfg)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if st != nil {
+		defer func() { err = errors.Join(err, st.Close()) }()
+	} else if _, cerr := store.InspectCopy(storePath(cfg.Dir), cfg.storeOptions()); cerr == nil {
+		return damaged(cfg, err)
+	}
 	keys, who, err := uplink.Enrol(ctx, o)
 	if err != nil {
 		return err
@@ -101,14 +113,26 @@ func Enrol(ctx context.Context, cfg Config, code string) error {
 	if err := uplink.SaveKeys(keysPath(cfg.Dir), keys); err != nil {
 		return err
 	}
-	if _, err := os.Stat(storePath(cfg.Dir)); errors.Is(err, os.ErrNotExist) {
+	if st == nil {
 		return store.Create(storePath(cfg.Dir), who, cfg.storeOptions())
 	}
-	st, err := store.Open(storePath(cfg.Dir), cfg.storeOptions())
-	if err != nil {
-		return err
+	return st.Renew(who)
+}
+
+// openStore checks and opens the terminal's file. It fails with ErrDamaged
+// when it cannot be used, or with os.ErrNotExist.
+func openStore(ctx context.Context, cfg Config) (*store.Store, error) {
+	err := cfg.check(ctx, storePath(cfg.Dir))
+	if err == nil {
+		var st *store.Store
+		if st, err = store.Open(storePath(cfg.Dir), cfg.storeOptions()); err == nil {
+			return st, nil
+		}
 	}
-	return errors.Join(st.Renew(who), st.Close())
+	if errors.Is(err, store.ErrCorrupt) || errors.Is(err, store.ErrBehind) {
+		return nil, damaged(cfg, err)
+	}
+	return nil, err
 }
 
 // readSAMs reads who the terminal is out of its SAMs.
@@ -160,6 +184,8 @@ func openWhenIn(ctx context.Context, s reader.Slot) (reader.Card, error) {
 }
 
 // Open opens an enrolled terminal.
+//
+// It fails with ErrDamaged when the file cannot be used.
 func Open(cfg Config) (*Station, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -171,7 +197,10 @@ func Open(cfg Config) (*Station, error) {
 	if err != nil {
 		return nil, err
 	}
-	st, err := store.Open(storePath(cfg.Dir), cfg.storeOptions())
+	st, err := openStore(context.Background(), cfg)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, damaged(cfg, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -112,6 +112,7 @@ type step struct {
 
 type auditor struct {
 	Report
+	bases map[uint32]uint64 // by epoch: the last sequence that is not in the file
 	moves map[journal.Ref]*move
 	order []*move
 	steps map[step]journal.Name
@@ -122,7 +123,7 @@ type auditor struct {
 // the journal says; another error means that the audit could not be made.
 // Nothing else may write to the file meanwhile.
 func Run(ctx context.Context, r Reader) (*Report, error) {
-	a := &auditor{moves: map[journal.Ref]*move{}, steps: map[step]journal.Name{}}
+	a := &auditor{bases: map[uint32]uint64{}, moves: map[journal.Ref]*move{}, steps: map[step]journal.Name{}}
 	a.Terminal = r.Identity().Terminal
 	var before journal.Head
 	for _, ep := range r.Epochs() {
@@ -151,7 +152,13 @@ func (a *auditor) problem(format string, args ...any) {
 // epoch walks one chain.
 func (a *auditor) epoch(ctx context.Context, r Reader, ep store.Epoch, before journal.Head) error {
 	hash := journal.Genesis(a.Terminal, ep.Head.Epoch)
-	for seq := uint64(1); seq <= ep.Head.Seq; {
+	if a.bases[ep.Head.Epoch] = ep.Base; ep.Base > 0 { // the beginning is at the utility only
+		var err error
+		if hash, _, err = r.EntriesOf(ep.Head.Epoch, ep.Base+1, 1, 1); err != nil {
+			return err
+		}
+	}
+	for seq := ep.Base + 1; seq <= ep.Head.Seq; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -215,12 +222,15 @@ func (a *auditor) entry(e journal.Entry) {
 	running := s.Number != 0 && !s.Closed
 	switch b := e.Body.(type) {
 	case *journal.ShiftOpen:
-		if running || b.Number != a.last+1 {
+		if running || b.Number != a.last+1 && !(a.last == 0 && a.cut()) {
 			a.problem("%s opens shift %d after shift %d (closed: %t)", e.Name, b.Number, a.last, s.Closed)
 		}
 		a.last = b.Number
 		*s = store.Shift{Number: b.Number, Open: e.Name.Ref(), Clerk: e.Actor.ID, Opened: e.Wall, OpeningCash: b.Cash, Expected: b.Cash}
 	case *journal.ShiftClose:
+		if a.absent(e.Ref) {
+			return
+		}
 		if !running || b.Number != s.Number || e.Ref != s.Open {
 			a.problem("%s closes shift %d, which is not open", e.Name, b.Number)
 			return
@@ -309,7 +319,7 @@ func (a *auditor) entry(e journal.Entry) {
 		}
 	case *journal.VoidRequest:
 		m := a.begin(e, &move{kind: VoidAsked, card: b.Card, amount: b.Amount})
-		if of := a.moves[e.Ref]; of == nil || !of.load || of.card != b.Card || of.amount != b.Amount {
+		if of := a.moves[e.Ref]; !a.absent(e.Ref) && (of == nil || !of.load || of.card != b.Card || of.amount != b.Amount) {
 			a.problem("%s asks for the void of what is not such a top-up", m.name)
 		}
 	case *journal.VoidAnswer:
@@ -346,9 +356,39 @@ func (a *auditor) begin(e journal.Entry, m *move) *move {
 	return m
 }
 
+// absent reports whether an entry lies before what the file has of its epoch:
+// one that was made anew begins where the utility's acknowledgement ended.
+func (a *auditor) absent(r journal.Ref) bool {
+	base, listed := a.bases[r.Epoch]
+	return !r.IsZero() && (r.Seq <= base || !listed && r.Epoch < a.earliest())
+}
+
+// cut reports whether the file lacks the beginning of any of its chains, or
+// begins with a later epoch than the first.
+func (a *auditor) cut() bool {
+	for _, base := range a.bases {
+		if base > 0 {
+			return true
+		}
+	}
+	return a.earliest() > 1
+}
+
+// earliest is the first epoch of the file.
+func (a *auditor) earliest() uint32 {
+	least := ^uint32(0)
+	for e := range a.bases {
+		least = min(least, e)
+	}
+	return least
+}
+
 // find gives the transaction that an entry continues.
 func (a *auditor) find(e journal.Entry, fits func(*move) bool) *move {
 	m := a.moves[e.Ref]
+	if m == nil && a.absent(e.Ref) {
+		return nil
+	}
 	if m == nil || !fits(m) {
 		a.problem("%s continues nothing of its kind", e.Name)
 		return nil
