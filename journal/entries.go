@@ -27,6 +27,8 @@ const (
 	TypeVoidAnswer      Type = 41 // what the utility said
 	TypeSAMReport       Type = 50 // the load SAM's own counters under its MAC
 	TypeObservation     Type = 51 // a card's proof about another terminal's item
+	TypePSAMSequence    Type = 52 // the PSAM's sequence where no PurchaseIntent bears it
+	TypeStaff           Type = 60 // what a person of the staff did that moves no value
 )
 
 // Body is what an entry of one type carries besides the header.
@@ -65,6 +67,10 @@ func newBody(t Type) Body {
 		return &SAMReport{}
 	case TypeObservation:
 		return &Observation{}
+	case TypePSAMSequence:
+		return &PSAMSequence{}
+	case TypeStaff:
+		return &Staff{}
 	}
 	return nil
 }
@@ -432,7 +438,8 @@ func (b *CardSale) Fields(c *canon.Codec) {
 }
 
 // VoidRequest asks the utility to agree to the void of a top-up; Ref is the
-// LoadIntent of that top-up.
+// LoadIntent of that top-up. A second person who agreed is in the Staff entry
+// before it.
 type VoidRequest struct {
 	Token  Token
 	Card   money.CardNumber
@@ -500,4 +507,36 @@ func (b *Observation) Fields(c *canon.Codec) {
 	canon.Fixed(c, b.MAC2[:])
 	canon.U16(c, &b.Now)
 	canon.I64(c, &b.Balance)
+}
+
+// Sequence tells why a PSAMSequence was written.
+type Sequence uint8
+
+// Kinds of PSAMSequence.
+const (
+	SequenceUnused Sequence = 1 // the PSAM gave it and no intent could be written, or the person left
+	SequenceLost   Sequence = 2 // the PSAM was asked and its answer was lost: it may have gone on by one
+	SequenceAhead  Sequence = 3 // further on than this journal explains: the journal is older than the PSAM, a restored or copied disk
+	SequenceBehind Sequence = 4 // not beyond what this journal bears: another PSAM under the same number
+)
+
+// PSAMSequence says where the PSAM's purchase sequence stood when no
+// PurchaseIntent bears it. The sequence only goes up, and every grant of the
+// PSAM is in the journal, but for at most one at each start of the daemon: what
+// is missing between two entries is missing in the journal.
+type PSAMSequence struct {
+	PSAM money.SAMID
+	Why  Sequence
+	Seq  uint32 // what the PSAM gave; 0 for SequenceLost
+	Last uint32 // the newest that this epoch's journal bore before; 0: none
+	Most uint32 // the largest that the journal explains; 0: none was known
+}
+
+func (*PSAMSequence) Type() Type { return TypePSAMSequence }
+func (b *PSAMSequence) Fields(c *canon.Codec) {
+	canon.Fixed(c, b.PSAM[:])
+	canon.U8(c, &b.Why)
+	canon.U32(c, &b.Seq)
+	canon.U32(c, &b.Last)
+	canon.U32(c, &b.Most)
 }

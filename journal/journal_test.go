@@ -23,7 +23,7 @@ var update = flag.Bool("update", false, "write testdata/golden.txt anew")
 var types = []Type{
 	TypeStart, TypeShiftOpen, TypeShiftClose, TypePurchaseIntent, TypePurchaseOutcome,
 	TypeLoadIntent, TypeLoadAuthorised, TypeLoadOutcome, TypeCashReturned, TypeCardSale,
-	TypeVoidRequest, TypeVoidAnswer, TypeSAMReport, TypeObservation,
+	TypeVoidRequest, TypeVoidAnswer, TypeSAMReport, TypeObservation, TypePSAMSequence, TypeStaff,
 }
 
 func TestTypesListed(t *testing.T) {

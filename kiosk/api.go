@@ -23,6 +23,7 @@ func (s *Server) api(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/accounts/{number}", s.getAccount)
 	mux.HandleFunc("GET /api/v1/transactions", s.getTransactions)
 	mux.HandleFunc("GET /api/v1/transactions/{id}", s.getTransaction)
+	mux.HandleFunc("GET /api/v1/acts", s.getActs)
 	mux.HandleFunc("GET /api/v1/events", s.getEvents)
 
 	mux.HandleFunc("POST /api/v1/login", s.login)
@@ -71,6 +72,9 @@ func (s *Server) allowed(r *http.Request, right string) (caller, error) {
 	case right == "" || (c.kiosk && right == RightRedeem) || (c.staff != nil && slices.Contains(c.staff.Rights, right)):
 		return c, nil
 	}
+	if c.staff != nil {
+		s.denied(r.Context(), c.s, c.staff, right)
+	}
 	return c, refusal(terminal.CodeNotAllowed)
 }
 
@@ -78,6 +82,7 @@ func (s *Server) allowed(r *http.Request, right string) (caller, error) {
 type wish struct {
 	who    terminal.Who
 	staff  *Staff // nil at the kiosk
+	s      *session
 	token  journal.Token
 	name   journal.Name // of the transaction in the path
 	wanted money.Fen    // set by sell
@@ -97,7 +102,7 @@ func moneyCall[T any](s *Server, right string, do func(context.Context, *wish, T
 			s.refuse(w, r, refusal(CodeNoKey), CodeInternal)
 			return
 		}
-		m := wish{who: c.who(), staff: c.staff, token: journal.TokenOf(key)}
+		m := wish{who: c.who(), staff: c.staff, s: c.s, token: journal.TokenOf(key)}
 		if id := r.PathValue("id"); id != "" {
 			if m.name, err = journal.ParseName(id); err != nil {
 				s.refuse(w, r, refusal(terminal.CodeNotFound), CodeInternal)
@@ -189,21 +194,23 @@ type voidBody struct {
 
 // void wants a second person where the shop has one.
 func (s *Server) void(ctx context.Context, m *wish, b voidBody) (terminal.Receipt, error) {
+	var second money.StaffID
 	if seconds := s.door.seconds(m.staff); len(seconds) > 0 {
 		id, err := money.ParseStaffID(b.Second)
 		if err != nil {
 			return terminal.Receipt{}, refusal(CodeSecond)
 		}
-		p, err := s.door.check(id, b.SecondPIN)
+		p, err := s.check(ctx, id, b.SecondPIN, RightVoid)
 		if err != nil {
 			return terminal.Receipt{}, err
 		}
 		if !slices.Contains(seconds, p) {
+			s.denied(ctx, m.s, p, "second_person")
 			return terminal.Receipt{}, refusal(CodeSecond)
 		}
-		s.log.Info("a second person agrees to a void", "topup", m.name, "first", m.staff.ID, "second", p.ID)
+		second = p.ID
 	}
-	return s.cfg.Terminal.Void(ctx, terminal.VoidRequest{Token: m.token, Who: m.who, TopUp: m.name})
+	return s.cfg.Terminal.Void(ctx, terminal.VoidRequest{Token: m.token, Who: m.who, Second: second, TopUp: m.name})
 }
 
 func (s *Server) returnCash(ctx context.Context, m *wish, _ struct{}) (terminal.Receipt, error) {
@@ -345,22 +352,37 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, refusal(CodeLoginFailed), CodeInternal)
 		return
 	}
-	p, err := s.door.check(id, b.PIN)
+	p, err := s.check(r.Context(), id, b.PIN, "")
+	if err == nil && !s.logins.Allow() {
+		err = refusal(CodeTooMany)
+	}
 	if err != nil {
 		s.log.Warn("login refused", "staff", id, "err", err)
 		s.refuse(w, r, err, CodeInternal)
 		return
 	}
+	act := journal.Staff{Act: journal.ActLogin, Staff: p.ID}
 	if old, err := r.Cookie(clerkCookie); err == nil {
-		s.door.close(old.Value)
+		was, locked := s.door.close(old.Value)
+		s.noteLocks(r.Context())
+		switch {
+		case was == p && locked:
+			act.Detail = "unlock"
+		case was != nil:
+			s.noteLogout(r.Context(), was)
+		}
 	}
+	s.note(r.Context(), clerkOf(p), act)
 	http.SetCookie(w, cookie(clerkCookie, s.door.open(p)))
 	writeJSON(w, http.StatusOK, s.sessionView(caller{staff: p, left: IdleLock}))
 }
 
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	if c, err := r.Cookie(clerkCookie); err == nil {
-		s.door.close(c.Value)
+		if p, _ := s.door.close(c.Value); p != nil {
+			s.noteLocks(r.Context())
+			s.noteLogout(r.Context(), p)
+		}
 	}
 	http.SetCookie(w, cookie(clerkCookie, ""))
 	writeJSON(w, http.StatusOK, s.sessionView(caller{}))

@@ -116,17 +116,37 @@ type session struct {
 	used   time.Time
 	calls  int // money calls in flight; a session never locks under one
 	locked bool
-}
-
-func (s *session) lock(now time.Time) {
-	if s.staff != nil && s.calls == 0 && now.Sub(s.used) >= IdleLock {
-		s.locked = true
-	}
+	denied map[string]count // wishes without the right, by right
 }
 
 type tries struct {
-	wrong int
-	until time.Time
+	wrong  int
+	until  time.Time
+	failed count // with those that the wait refused
+}
+
+// count counts what may be repeated without end, so that the journal, which
+// holds every one, does not grow with it: the first few are written, then every
+// doubling with how many it stands for.
+type count struct{ all, told uint32 }
+
+// more counts one, and gives for how many an entry is to be written now, 0 for
+// none.
+func (c *count) more() uint32 {
+	if c.all < 1<<31 {
+		c.all++
+	}
+	if c.all > 3 && c.all&(c.all-1) != 0 {
+		return 0
+	}
+	return c.rest()
+}
+
+// rest gives how many no entry stands for yet.
+func (c *count) rest() uint32 {
+	n := c.all - c.told
+	c.told = c.all
+	return n
 }
 
 // door lets people in: PINs, waits, sessions. Sessions live in memory only;
@@ -140,6 +160,7 @@ type door struct {
 	mu     sync.Mutex
 	clerks map[string]*session
 	kiosks map[string]*session
+	lapsed []money.StaffID // whose sessions locked themselves and nobody wrote it yet
 	tries  map[money.StaffID]*tries
 	other  tries // for all numbers that nobody has
 }
@@ -169,8 +190,8 @@ func newDoor(staff []Staff) (*door, error) {
 }
 
 // check tells whose number and PIN these are. It fails with CodeLoginFailed
-// or CodeLoginWait.
-func (d *door) check(id money.StaffID, pin string) (*Staff, error) {
+// or CodeLoginWait. failed is for how many failures an entry is to be written.
+func (d *door) check(id money.StaffID, pin string) (p *Staff, failed uint32, err error) {
 	i := slices.IndexFunc(d.staff, func(p Staff) bool { return p.ID == id })
 	hash := d.dummy
 	if i >= 0 {
@@ -188,9 +209,12 @@ func (d *door) check(id money.StaffID, pin string) (*Staff, error) {
 		t = d.tries[id]
 	}
 	wait := time.Until(t.until)
+	if wait > 0 {
+		failed = t.failed.more()
+	}
 	d.mu.Unlock()
 	if wait > 0 {
-		return nil, &terminal.Refusal{Code: CodeLoginWait, Left: int((wait + time.Second - 1) / time.Second)}
+		return nil, failed, &terminal.Refusal{Code: CodeLoginWait, Left: int((wait + time.Second - 1) / time.Second)}
 	}
 
 	salt, err := pinSalt(hash)
@@ -203,10 +227,11 @@ func (d *door) check(id money.StaffID, pin string) (*Staff, error) {
 		if n := t.wrong - freeTries; n >= 0 {
 			t.until = time.Now().Add(min(longWait, firstWait<<min(n, 10)))
 		}
-		return nil, refusal(CodeLoginFailed)
+		return nil, t.failed.more(), refusal(CodeLoginFailed)
 	}
+	failed = t.failed.rest()
 	*t = tries{}
-	return &d.staff[i], nil
+	return &d.staff[i], failed, nil
 }
 
 // open makes a session and gives the value of its cookie.
@@ -231,10 +256,48 @@ func (d *door) open(p *Staff) string {
 	return id
 }
 
-func (d *door) close(id string) {
+// close ends a clerk's session; p is whose it was, nil when there was none.
+func (d *door) close(id string) (p *Staff, locked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	s := d.clerks[id]
+	if s == nil {
+		return nil, false
+	}
+	d.lock(s, time.Now())
 	delete(d.clerks, id)
+	return s.staff, s.locked
+}
+
+// lock locks a session that nobody used for too long.
+func (d *door) lock(s *session, now time.Time) {
+	if s.locked || s.staff == nil || s.calls > 0 || now.Sub(s.used) < IdleLock {
+		return
+	}
+	s.locked = true
+	d.lapsed = append(d.lapsed, s.staff.ID)
+}
+
+// locks gives whose sessions locked themselves since it was last asked.
+func (d *door) locks() []money.StaffID {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	l := d.lapsed
+	d.lapsed = nil
+	return l
+}
+
+// deny counts a wish of a session without the right to it, and gives for how
+// many an entry is to be written.
+func (d *door) deny(s *session, right string) uint32 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if s.denied == nil {
+		s.denied = make(map[string]count)
+	}
+	c := s.denied[right]
+	defer func() { s.denied[right] = c }()
+	return c.more()
 }
 
 // caller is who calls.
@@ -248,7 +311,7 @@ type caller struct {
 
 func (c caller) who() terminal.Who {
 	if c.staff != nil {
-		return journal.Actor{Kind: journal.ActorClerk, ID: c.staff.ID}
+		return clerkOf(c.staff)
 	}
 	return journal.Actor{Kind: journal.ActorCustomer}
 }
@@ -272,7 +335,7 @@ func (d *door) caller(r *http.Request, act bool) caller {
 	now := time.Now()
 	if c, err := r.Cookie(clerkCookie); err == nil && screenOf(r) != "kiosk" {
 		if s := d.clerks[c.Value]; s != nil {
-			s.lock(now)
+			d.lock(s, now)
 			if act && !s.locked {
 				s.used = now
 			}

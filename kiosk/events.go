@@ -27,6 +27,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
+		s.noteLocks(ctx)
 		rc.SetWriteDeadline(time.Now().Add(HeartbeatEvery)) // a screen that takes nothing loses its place
 		if _, err := fmt.Fprintf(w, "event: status\ndata: %s\n\n", b); err != nil {
 			return err

@@ -29,10 +29,12 @@ type fake struct {
 	subs    map[chan struct{}]bool
 	tear    string
 	skew    time.Duration
-	next    error          // what the next money call fails with
-	result  journal.Result // how the next card command ends; 0: done
-	gate    chan struct{}  // when set, money calls wait for it
-	entered chan struct{}  // and say here that they wait
+	next    error           // what the next money call fails with
+	result  journal.Result  // how the next card command ends; 0: done
+	gate    chan struct{}   // when set, money calls wait for it
+	entered chan struct{}   // and say here that they wait
+	acts    []journal.Entry // noted, oldest first
+	second  money.StaffID   // of the last void
 }
 
 var (
@@ -286,6 +288,7 @@ func (f *fake) Void(_ context.Context, r terminal.VoidRequest) (terminal.Receipt
 	if i < 0 {
 		return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeNotFound}
 	}
+	f.second = r.Second
 	top := f.list[i]
 	if rc, end, err := f.begin(r.Token, journal.KindVoid, top.Card, top.Amount); end {
 		return rc, err
@@ -323,6 +326,26 @@ func (f *fake) ReturnCash(_ context.Context, r terminal.ReturnCashRequest) (term
 		return *t, nil
 	}
 	return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeNotFound}
+}
+
+func (f *fake) Note(_ context.Context, who terminal.Who, s journal.Staff) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.Count = max(1, s.Count)
+	n := journal.Name{Terminal: termID, Epoch: 1, Seq: uint64(1000 + len(f.acts))}
+	f.acts = append(f.acts, journal.Entry{Name: n, Wall: f.now.UnixMilli(), Actor: who, Body: &s})
+	return nil
+}
+
+func (f *fake) StaffActs(most int) (out []journal.Entry, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range slices.Backward(f.acts) {
+		if len(out) < most {
+			out = append(out, e)
+		}
+	}
+	return out, nil
 }
 
 func (f *fake) Transaction(n journal.Name) (terminal.Receipt, error) {

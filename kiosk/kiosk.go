@@ -44,6 +44,8 @@ type Terminal interface {
 	Account(ctx context.Context, n money.AccountNumber) (terminal.AccountView, error)
 	OpenShift(ctx context.Context, who terminal.Who, cash money.Fen) (store.Shift, error)
 	CloseShift(ctx context.Context, who terminal.Who, counted money.Fen) (store.Shift, error)
+	Note(ctx context.Context, who terminal.Who, s journal.Staff) error
+	StaffActs(max int) ([]journal.Entry, error)
 }
 
 // Link tells what the screens show of the link to the utility.
@@ -140,6 +142,7 @@ type Server struct {
 	door     *door
 	screens  chan struct{} // one element for each event stream
 	lookups  *rate.Limiter // accounts that customers look up
+	logins   *rate.Limiter // right PINs: each is an entry of the journal
 	handler  http.Handler
 	shutdown context.Context
 	stop     context.CancelFunc
@@ -168,6 +171,7 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Log, words: w, door: d,
 		screens: make(chan struct{}, MaxScreens),
 		lookups: rate.NewLimiter(rate.Every(3*time.Second), 10),
+		logins:  rate.NewLimiter(rate.Every(5*time.Second), 30),
 	}
 	s.shutdown, s.stop = context.WithCancel(context.Background())
 	mux := http.NewServeMux()
@@ -183,7 +187,10 @@ func New(cfg Config) (*Server, error) {
 }
 
 // ServeHTTP serves one request behind every guard.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.handler.ServeHTTP(w, r)
+	s.noteLocks(r.Context())
+}
 
 // Serve serves l until ctx ends, then lets the calls in flight finish.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {

@@ -46,6 +46,7 @@ var statuses = map[terminal.Code]int{
 	CodeScreens:         http.StatusServiceUnavailable,
 	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,
 	terminal.CodeNoLoadSAM: http.StatusServiceUnavailable, terminal.CodeSAMSwapped: http.StatusServiceUnavailable,
+	terminal.CodeJournalOld: http.StatusServiceUnavailable, terminal.CodePSAMTwin: http.StatusServiceUnavailable,
 	terminal.CodeNoLimits: http.StatusServiceUnavailable, terminal.CodeStopped: http.StatusServiceUnavailable,
 	terminal.CodeFull: http.StatusInsufficientStorage, terminal.CodeStanding: http.StatusForbidden,
 	terminal.CodeRemade: http.StatusServiceUnavailable,

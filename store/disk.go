@@ -9,16 +9,16 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// machine is the disk of this machine.
-type machine struct{}
+// Machine is the disk of this machine.
+type Machine struct{}
 
-var _ Disk = machine{}
+var _ Disk = Machine{}
 
-func (machine) Free(dir string) (uint64, error) { return freeSpace(dir) }
-func (machine) Commit(tx *bbolt.Tx) error       { return tx.Commit() }
-func (machine) Rename(from, to string) error    { return os.Rename(from, to) }
-func (machine) Remove(name string) error        { return os.Remove(name) }
-func (machine) Allocate(name string, n int64) error {
+func (Machine) Free(dir string) (uint64, error) { return freeSpace(dir) }
+func (Machine) Commit(tx *bbolt.Tx) error       { return tx.Commit() }
+func (Machine) Rename(from, to string) error    { return os.Rename(from, to) }
+func (Machine) Remove(name string) error        { return os.Remove(name) }
+func (Machine) Allocate(name string, n int64) error {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func (machine) Allocate(name string, n int64) error {
 	return errors.Join(allocate(f, n), f.Sync(), f.Close())
 }
 
-func (machine) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+func (Machine) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	f, err := os.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err // not a File that holds a nil *os.File
@@ -34,7 +34,7 @@ func (machine) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	return f, nil
 }
 
-func (machine) SyncDir(dir string) error {
+func (Machine) SyncDir(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil // has no such call; NTFS journals names by itself
 	}

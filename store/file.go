@@ -166,7 +166,7 @@ func publish(tmp, path string) error {
 	if err := os.Remove(tmp); err != nil {
 		return err
 	}
-	return machine{}.SyncDir(filepath.Dir(path))
+	return Machine{}.SyncDir(filepath.Dir(path))
 }
 
 func syncFile(path string) error {
@@ -203,7 +203,7 @@ func Open(path string, o Options) (*Store, error) {
 		cache: map[wire.SectionKind]wire.Section{},
 	}
 	if s.opts.Disk == nil {
-		s.opts.Disk = machine{}
+		s.opts.Disk = Machine{}
 	}
 	if s.opts.Reserve == 0 {
 		s.opts.Reserve = defaultReserve

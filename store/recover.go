@@ -26,7 +26,7 @@ type CopyReport struct {
 // without changing it and without looking at the file. It fails with ErrCopy.
 func InspectCopy(path string, o Options) (CopyReport, error) {
 	if o.Disk == nil {
-		o.Disk = machine{}
+		o.Disk = Machine{}
 	}
 	r, _, err := inspect(path, o)
 	return r, err
@@ -80,7 +80,7 @@ type Recovered struct {
 // the copy is not there or its chains do not verify.
 func Recover(path string, o Options) (r Recovered, err error) {
 	if o.Disk == nil {
-		o.Disk = machine{}
+		o.Disk = Machine{}
 	}
 	var got copied
 	if r.CopyReport, got, err = inspect(path, o); err != nil {

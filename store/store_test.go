@@ -827,21 +827,21 @@ func TestEveryBitOfTheJournal(t *testing.T) {
 
 // disk is a machine's disk with parts of it replaced.
 type disk struct {
-	machine
+	Machine
 	commit func(*bbolt.Tx) error
 	free   func(string) (uint64, error)
 }
 
 func (d disk) Commit(tx *bbolt.Tx) error {
 	if d.commit == nil {
-		return d.machine.Commit(tx)
+		return d.Machine.Commit(tx)
 	}
 	return d.commit(tx)
 }
 
 func (d disk) Free(dir string) (uint64, error) {
 	if d.free == nil {
-		return d.machine.Free(dir)
+		return d.Machine.Free(dir)
 	}
 	return d.free(dir)
 }
@@ -874,7 +874,7 @@ func TestFailedCommit(t *testing.T) {
 			if es != nil || !errors.Is(err, ErrStopped) || !errors.Is(err, errDisk) {
 				t.Fatal(es, err)
 			}
-			s.opts.Disk = machine{} // the disk is well again: it must not matter
+			s.opts.Disk = Machine{} // the disk is well again: it must not matter
 			for name, err := range map[string]error{
 				"append":  second(s.Append(ctx, Draft{clerk, journal.Ref{}, redeem(2, 2, 2)})),
 				"recent":  second(s.Recent(1, journal.Ref{})),

@@ -143,8 +143,7 @@ func (t *Terminal) usable(app *purse.Application) Code {
 	if h, ok := t.section(wire.SectionHotlist); ok && h.Hotlist.Has(info.Number) {
 		return CodeCardBlocked
 	}
-	now := t.now()
-	if !info.ValidFrom.Before(now) || !info.ValidTo.Covers(now) {
+	if !info.ValidFrom.Before(t.now()) || !info.ValidTo.Covers(t.latest()) {
 		return CodeCardExpired
 	}
 	return ""

@@ -142,9 +142,11 @@ func bareWorld(t *testing.T) *world {
 
 func (w *world) clock() time.Time { return w.now }
 
-func (w *world) open() {
+func (w *world) open() { w.Helper(); w.openOn(store.Options{Clock: w.clock}) }
+
+func (w *world) openOn(o store.Options) {
 	w.Helper()
-	st, err := store.Open(filepath.Join(w.dir, "terminal.db"), store.Options{Clock: w.clock})
+	st, err := store.Open(filepath.Join(w.dir, "terminal.db"), o)
 	if err != nil {
 		w.Fatal(err)
 	}

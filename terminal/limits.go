@@ -29,8 +29,66 @@ func (t *Terminal) limits() (wire.Limits, time.Time, bool) {
 	return s.Limits, time.UnixMilli(s.Issued), true
 }
 
-// older reports whether at lies more than limit seconds before now. A zero
-// time is older than anything; a time in the future is not old.
+// latest is the time by which ages are reckoned: the clock, but never before
+// what the utility signed last nor before an entry that it has not seen. Who
+// sets the clock back makes nothing younger. Off line that is no more than a
+// floor, so every age is bounded by a count as well: entries that wait, loads
+// of a card in a row. A clock that ran ahead for a while makes things old until
+// the utility has taken the entries that bear the wrong time.
+func (t *Terminal) latest() time.Time {
+	now := t.now()
+	heard, err := t.cfg.Store.Heard()
+	if err != nil {
+		t.log.Error("read the time of what the utility signed last", "err", err)
+	}
+	if heard.After(now) {
+		now = heard
+	}
+	t.mu.Lock()
+	n := t.newest
+	t.mu.Unlock()
+	if n.at.After(now) && t.unsent(n.ref) {
+		now = n.at
+	}
+	return now
+}
+
+// newest is the latest time on an entry.
+type newest struct {
+	at  time.Time
+	ref journal.Ref
+}
+
+// unsent reports whether an entry of this epoch waits to be acknowledged.
+func (t *Terminal) unsent(r journal.Ref) bool {
+	return r.Epoch == t.cfg.Store.Identity().Epoch && r.Seq > t.cfg.Store.Acked()
+}
+
+func (t *Terminal) seenWall(e journal.Entry) {
+	at, ref := time.UnixMilli(e.Wall), e.Name.Ref()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !at.Before(t.newest.at) || !t.unsent(t.newest.ref) {
+		t.newest = newest{at, ref}
+	}
+}
+
+// recallNewest finds the latest time on what waits to be sent, so that a
+// restart does not forget that the clock was set back.
+func (t *Terminal) recallNewest() error {
+	id := t.cfg.Store.Identity()
+	for seq := t.cfg.Store.Acked() + 1; seq <= t.cfg.Store.Head().Seq; seq++ {
+		e, err := t.cfg.Store.Entry(journal.Ref{Epoch: id.Epoch, Seq: seq})
+		if err != nil {
+			return err
+		}
+		t.seenWall(e)
+	}
+	return nil
+}
+
+// older reports whether at lies more than limit seconds before now, which is
+// of latest. A zero time is older than anything.
 func older(now, at time.Time, limit uint32) bool {
 	return at.IsZero() || now.Sub(at) > time.Duration(limit)*time.Second
 }
@@ -75,12 +133,26 @@ func (t *Terminal) purseMax(info purse.PublicInfo, l wire.Limits) money.Fen {
 // written already is still sent or kept. A blocked terminal gets limits of
 // nothing, signed, so that a restart without a link does not unblock it.
 func (t *Terminal) checkStanding() error {
+	if err := t.trusted(); err != nil {
+		return err
+	}
 	if l, _, ok := t.limits(); ok && l == (wire.Limits{}) {
 		return refuse(CodeStanding)
 	}
 	switch t.cfg.Host.Standing() {
 	case wire.StandingBlocked, wire.StandingBehind, wire.StandingForked, wire.StandingReenrol:
 		return refuse(CodeStanding)
+	}
+	return nil
+}
+
+// trusted refuses when the journal and the PSAM were found not to belong
+// together.
+func (t *Terminal) trusted() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.mistrusted != "" {
+		return refuse(t.mistrusted)
 	}
 	return nil
 }
@@ -93,7 +165,7 @@ func (t *Terminal) checkQueue(l wire.Limits) error {
 	if u.Count >= uint64(l.UnsentStop) {
 		return refuse(CodeUnsentCount)
 	}
-	if u.Count > 0 && older(t.now(), time.UnixMilli(u.Oldest), l.UnsentAgeStop) {
+	if u.Count > 0 && older(t.latest(), time.UnixMilli(u.Oldest), l.UnsentAgeStop) {
 		return refuse(CodeUnsentAge)
 	}
 	return nil
@@ -101,7 +173,9 @@ func (t *Terminal) checkQueue(l wire.Limits) error {
 
 // checkLoad refuses what the limits refuse before the card is touched.
 // Amounts per card and day, and loads in a row, bind off line only: on line
-// the utility decides.
+// the utility decides. A load off line that the utility has not acknowledged
+// counts as of today whatever its date says: a day that the clock begins gives
+// a card no new amount, word from the utility does.
 func (t *Terminal) checkLoad(s *session, amount, before money.Fen, online bool) error {
 	if err := t.checkStanding(); err != nil {
 		return err
@@ -143,7 +217,8 @@ func (t *Terminal) checkLoad(s *session, amount, before money.Fen, online bool) 
 		if tx.Kind != journal.KindTopUp || tx.Result == journal.NotDone {
 			continue
 		}
-		if sameDay(time.UnixMilli(tx.Began), t.now()) {
+		unseen := tx.Load.Authority == journal.AuthoritySAM && t.unsent(tx.Name.Ref())
+		if unseen || sameDay(time.UnixMilli(tx.Began), t.latest()) {
 			today += tx.Amount
 		}
 		if counting = counting && tx.Load.Authority == journal.AuthoritySAM; counting {

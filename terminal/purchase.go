@@ -66,8 +66,11 @@ func (t *Terminal) Redeem(ctx context.Context, r RedeemRequest) (Receipt, error)
 }
 
 // checkRedeem refuses by limits. Without a hotlist of known age a stolen
-// card cannot be told, so redemption stops; a queue that nobody empties stops
-// it as well.
+// card cannot be told, so redemption stops. The age alone would rest on the
+// clock, which whoever holds the terminal can set: a link that brings
+// acknowledgements and no hotlist brings the utility's own time (see latest),
+// and without a link the count of entries that wait bounds how many
+// redemptions one hotlist serves.
 func (t *Terminal) checkRedeem(amount money.Fen) error {
 	if err := t.checkStanding(); err != nil {
 		return err
@@ -86,7 +89,7 @@ func (t *Terminal) checkRedeem(amount money.Fen) error {
 	if h, ok := t.section(wire.SectionHotlist); ok {
 		hotlistAt = time.UnixMilli(h.Issued)
 	}
-	if older(t.now(), hotlistAt, l.HotlistStop) {
+	if older(t.latest(), hotlistAt, l.HotlistStop) {
 		return refuse(CodeHotlistOld)
 	}
 	if u := t.cfg.Store.Unsent(); u.Count >= uint64(l.UnsentStop) {
@@ -125,19 +128,22 @@ func (t *Terminal) debit(ctx context.Context, s *session, w debit) (journal.Ref,
 	}
 	stamp := money.StampOf(t.now())
 	number := s.app.Info().Number
-	grant, err := t.sams.psam.InitPurchase(ctx, s.app.Profile(), number, in, stamp)
+	psam := t.sams.psam.Serial()
+	grant, known, err := t.grant(ctx, s, in, stamp)
 	if err != nil {
-		t.samFailed(ctx, err)
-		return none, refuseCause(CodeNoPSAM, err)
+		return none, err
 	}
 	e, err := t.append(ctx, store.Draft{Actor: w.Who, Ref: w.Parent, Body: &journal.PurchaseIntent{
 		Token: w.Token, Purpose: w.Purpose, Card: number, Account: w.Account, Seen: w.Seen,
 		Amount: w.Amount, Before: in.Before, Counter: in.Counter, TxType: in.TxType,
 		KeyIndex: in.KeyIndex, KeyVersion: in.KeyVersion, Algorithm: in.Algorithm, Random: in.Random,
-		PSAM: t.sams.psam.Serial(), PSAMSeq: grant.Seq, Stamp: stamp, MAC1: grant.MAC1,
+		PSAM: psam, PSAMSeq: grant.Seq, Stamp: stamp, MAC1: grant.MAC1,
 		Online: t.cfg.Host.Online(),
 	}})
 	if err != nil {
+		if !t.isStopped() {
+			t.noteSequence(ctx, &journal.PSAMSequence{PSAM: psam, Why: journal.SequenceUnused, Seq: grant.Seq, Last: known.last, Most: known.most})
+		}
 		return none, err
 	}
 	name := e[0].Name
@@ -201,12 +207,18 @@ func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 	if err := t.clerkInShift(r.Who); err != nil {
 		return Receipt{}, err
 	}
+	if r.Second == r.Who.ID {
+		return Receipt{}, refuse(CodeNotAllowed)
+	}
 	top, name, err := t.voidable(r.TopUp)
 	if err != nil {
 		return Receipt{}, err
 	}
 	s, balance, err := t.ready(ctx, top.Card)
 	if err != nil {
+		return Receipt{}, err
+	}
+	if err := t.trusted(); err != nil {
 		return Receipt{}, err
 	}
 	if err := t.needPSAM(ctx); err != nil {
@@ -218,14 +230,24 @@ func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 	if !t.cfg.Host.Online() {
 		return Receipt{}, refuse(CodeNoLink)
 	}
+	var consent []store.Draft // in one commit with the request, right before it
+	if r.Second != 0 {
+		who := journal.Actor{Kind: journal.ActorClerk, ID: r.Second}
+		consent = append(consent, store.Draft{Actor: who, Ref: r.TopUp.Ref(), Body: &journal.Staff{Act: journal.ActAgree, Staff: r.Second, Count: 1}})
+	}
 	agreed := !name.IsZero()
+	if agreed && len(consent) > 0 {
+		if _, err := t.append(ctx, consent...); err != nil {
+			return Receipt{}, err
+		}
+	}
 	if !agreed {
 		req := &journal.VoidRequest{Token: r.Token, Card: top.Card, Amount: top.Amount}
-		e, err := t.append(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: req})
+		e, err := t.append(ctx, append(consent, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: req})...)
 		if err != nil {
 			return Receipt{}, err
 		}
-		name = e[0].Name
+		name = e[len(e)-1].Name
 		ctx = context.WithoutCancel(ctx)
 		answer := t.askVoid(ctx, name, r.TopUp, req)
 		if _, err := t.append(ctx, store.Draft{Actor: journal.System, Ref: name.Ref(), Body: answer}); err != nil {

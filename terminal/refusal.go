@@ -46,6 +46,8 @@ const (
 	CodeNoPSAM          Code = "no_psam"
 	CodeNoLoadSAM       Code = "no_load_sam"
 	CodeSAMSwapped      Code = "sam_swapped"      // not the SAM that this terminal was enrolled with
+	CodeJournalOld      Code = "journal_old"      // the PSAM is further on than this journal: a restored or copied disk
+	CodePSAMTwin        Code = "psam_twin"        // the PSAM is not beyond this journal: another under the same number
 	CodeNoShift         Code = "no_shift"         // no shift is open
 	CodeShiftOpen       Code = "shift_open"       // one is open already
 	CodeNotAllowed      Code = "not_allowed"      // this person may not do that
@@ -75,7 +77,7 @@ const (
 	WarnOpen        Code = "warn_open"
 	WarnAllowance   Code = "warn_allowance" // off-line allowance below one top-up
 	WarnCopy        Code = "warn_copy"      // the second copy of unsent entries is not whole
-	WarnClock       Code = "warn_clock"     // the clock stands before the last entry: it was set back
+	WarnClock       Code = "warn_clock"     // the clock stands before what the utility signed last, or before an entry: it was set back
 )
 
 // Refusal says that nothing was done and why. The money is where it was.

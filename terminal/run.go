@@ -41,7 +41,13 @@ type Terminal struct {
 	allow   AllowanceView
 	busy    bool
 	stopped bool
-	subs    map[chan struct{}]struct{}
+	// mistrusted says why the journal and the PSAM do not belong together; no
+	// new value moves in this epoch.
+	mistrusted Code
+	// newest is the latest time on an entry that the utility has not seen, and
+	// which entry that is.
+	newest newest
+	subs   map[chan struct{}]struct{}
 }
 
 // New makes a terminal of its parts. It touches no card and writes nothing;
@@ -79,6 +85,12 @@ func (t *Terminal) Start(ctx context.Context) error {
 		return err
 	}
 	defer t.release()
+	if err := t.recallMistrust(); err != nil {
+		return fmt.Errorf("read the journal back: %w", err)
+	}
+	if err := t.recallNewest(); err != nil {
+		return fmt.Errorf("read the journal back: %w", err)
+	}
 	t.openSAMs(ctx)
 	id := t.cfg.Store.Identity()
 	start := &journal.Start{Shop: id.Shop, Software: t.cfg.Software, PSAM: t.psam.Serial, LoadSAM: t.loadSAM.Serial}
@@ -201,6 +213,7 @@ func (t *Terminal) append(ctx context.Context, d ...store.Draft) ([]journal.Entr
 	e, err := t.cfg.Store.Append(ctx, d...)
 	switch {
 	case err == nil:
+		t.seenWall(e[len(e)-1])
 		t.changed()
 		return e, nil
 	case errors.Is(err, store.ErrFull):
@@ -298,7 +311,7 @@ func (t *Terminal) Status() Status {
 
 func (t *Terminal) warnings(s Status) []Code {
 	var w []Code
-	now := t.now()
+	now := t.latest()
 	if s.Limits.UnsentWarn > 0 && s.Unsent.Count >= uint64(s.Limits.UnsentWarn) {
 		w = append(w, WarnUnsentCount)
 	}
@@ -317,23 +330,10 @@ func (t *Terminal) warnings(s Status) []Code {
 	if s.CopyBroken {
 		w = append(w, WarnCopy)
 	}
-	if last, ok := t.lastWall(); ok && now.Before(last.Add(-5*time.Minute)) {
+	if t.now().Before(now.Add(-5 * time.Minute)) {
 		w = append(w, WarnClock)
 	}
 	return w
-}
-
-// lastWall is the time on the newest entry.
-func (t *Terminal) lastWall() (time.Time, bool) {
-	h := t.cfg.Store.Head()
-	if h.Seq == 0 {
-		return time.Time{}, false
-	}
-	e, err := t.cfg.Store.Entry(journal.Ref{Epoch: h.Epoch, Seq: h.Seq})
-	if err != nil {
-		return time.Time{}, false
-	}
-	return time.UnixMilli(e.Wall), true
 }
 
 // Transaction gives one transaction with what belongs to it. It fails with a

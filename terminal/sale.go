@@ -77,7 +77,7 @@ func (t *Terminal) checkSale(ctx context.Context, s *session, balance money.Fen,
 	}
 	number := s.app.Info().Number
 	rng, ok := t.rangeOf(number)
-	if !ok || (rng.Until != 0 && t.now().UnixMilli() > rng.Until) {
+	if !ok || (rng.Until != 0 && t.latest().UnixMilli() > rng.Until) {
 		return 0, refuse(CodeCardNotOurs)
 	}
 	if _, sold, err := t.cfg.Store.Sold(number); err != nil {

@@ -117,7 +117,7 @@ func (t *Terminal) openSAMs(ctx context.Context) {
 		case p.Test() != t.cfg.TestKeys:
 			psam = SAMView{Present: true, Serial: p.Serial(), Problem: t.otherKeys()}
 		default:
-			psam = SAMView{Present: true, Serial: p.Serial()}
+			psam = SAMView{Present: true, Serial: p.Serial(), Problem: t.mistrusted}
 			t.sams.psam = p
 		}
 	} else {

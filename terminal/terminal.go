@@ -101,9 +101,10 @@ type SellRequest struct {
 // VoidRequest asks to void a top-up of this shift; the card must be in the
 // reader.
 type VoidRequest struct {
-	Token journal.Token
-	Who   Who
-	TopUp journal.Name
+	Token  journal.Token
+	Who    Who
+	Second money.StaffID // who agreed, another person than Who; 0: the shop has nobody to
+	TopUp  journal.Name
 }
 
 // ReturnCashRequest books that the cash of a top-up that was not done went

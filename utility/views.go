@@ -1,7 +1,10 @@
 package utility
 
 import (
+	"bytes"
+	"cmp"
 	"context"
+	"slices"
 	"sort"
 	"time"
 
@@ -10,6 +13,7 @@ import (
 	"github.com/dianka/dianka/utility/ledger"
 	"github.com/dianka/dianka/utility/record"
 	"github.com/dianka/dianka/utility/storage"
+	"github.com/dianka/dianka/wire"
 )
 
 // Balance is one account of the ledger.
@@ -186,30 +190,77 @@ type Missing struct {
 	Through uint16
 }
 
-// MissingRecords gives the gaps between the proven steps of a card's
-// counters: transactions that some terminal has not sent, or never will.
-func (s *Service) MissingRecords(ctx context.Context, n money.CardNumber) ([]Missing, error) {
-	items, err := s.CardItems(ctx, n)
+// MissingRecords gives the gaps between the proven steps of every card's
+// counters: transactions that some terminal has not sent, or never will. It
+// reads all items once.
+func (s *Service) MissingRecords(ctx context.Context) ([]Missing, error) {
+	type counter struct {
+		card money.CardNumber
+		load bool
+	}
+	steps := map[counter][]uint16{}
+	err := s.store.Items(ctx, storage.ItemQuery{}, func(it ledger.Item) error {
+		if it.State == ledger.Done && it.Final {
+			k := counter{it.Card, it.Load()}
+			steps[k] = append(steps[k], it.Counter)
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	steps := map[bool][]uint16{}
-	for _, it := range items {
-		if it.State == ledger.Done && it.Final {
-			steps[it.Load()] = append(steps[it.Load()], it.Counter)
-		}
-	}
 	var out []Missing
-	for _, load := range []bool{false, true} {
-		list := steps[load]
-		sort.Slice(list, func(i, j int) bool { return list[i] < list[j] })
+	for k, list := range steps {
+		slices.Sort(list)
 		for i := 1; i < len(list); i++ {
 			if list[i] > list[i-1]+1 {
-				out = append(out, Missing{n, load, list[i-1] + 1, list[i] - 1})
+				out = append(out, Missing{k.card, k.load, list[i-1] + 1, list[i] - 1})
 			}
 		}
 	}
+	slices.SortFunc(out, func(a, b Missing) int {
+		return cmp.Or(bytes.Compare(a.Card[:], b.Card[:]), cmp.Compare(b2i(a.Load), b2i(b.Load)), cmp.Compare(a.From, b.From))
+	})
 	return out, nil
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// StaffActs calls f for every entry by which a person of some terminal's staff
+// can be held to account (journal.OfStaff), in the order in which they were
+// stored: of one terminal, or of all when t is zero. It reads every batch once.
+func (s *Service) StaffActs(ctx context.Context, t money.TerminalID, f func(journal.Entry) error) error {
+	for at := uint64(0); ; {
+		lines, err := s.store.Lines(ctx, at, 64, record.KindEntries)
+		if err != nil || len(lines) == 0 {
+			return err
+		}
+		for _, l := range lines {
+			at = l.ID
+			rec, err := record.Decode(l)
+			if err != nil {
+				return err
+			}
+			b := rec.(*wire.Batch)
+			if !t.IsZero() && b.Terminal != t {
+				continue
+			}
+			for _, raw := range b.Entries {
+				e, err := journal.Parse(raw)
+				if err != nil || !journal.OfStaff(e) || journal.Deed(e) == "" {
+					continue // what can't be read is in quarantine
+				}
+				if err := f(e); err != nil {
+					return err
+				}
+			}
+		}
+	}
 }
 
 // LedgerHash is the canonical hash of all that was posted (storage.LedgerHash).

@@ -476,10 +476,10 @@ func (w *world) caught() {
 }
 
 func (w *world) gap(c cheat) bool {
-	gaps, err := w.utility.svc.MissingRecords(w.ctx, c.card)
+	gaps, err := w.utility.svc.MissingRecords(w.ctx)
 	w.must(err, "look for missing records")
 	for _, g := range gaps {
-		if g.Load == c.load && g.From <= c.step && c.step <= g.Through {
+		if g.Card == c.card && g.Load == c.load && g.From <= c.step && c.step <= g.Through {
 			return true
 		}
 	}

@@ -514,10 +514,10 @@ func (w *world) lost(m *move) {
 		w.figures.Found["lost load: within the load SAM's allowance"]++ // credit holds it
 		return
 	}
-	gaps, err := w.utility.svc.MissingRecords(w.ctx, m.chip.number)
+	gaps, err := w.utility.svc.MissingRecords(w.ctx)
 	w.must(err, "look for missing records")
 	for _, g := range gaps {
-		if !g.Load && g.From <= m.counter && m.counter <= g.Through {
+		if g.Card == m.chip.number && !g.Load && g.From <= m.counter && m.counter <= g.Through {
 			w.figures.Found["lost debit: gap in the card's counters"]++
 			return
 		}

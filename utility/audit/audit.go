@@ -44,6 +44,7 @@ type Reader interface {
 	Postings(ctx context.Context, a ledger.Account, f func(storage.Posted) error) error
 	Items(ctx context.Context, q storage.ItemQuery, f func(ledger.Item) error) error
 	Held(ctx context.Context, f func(storage.Held) error) error
+	PSAMs(ctx context.Context) ([]storage.PSAM, error)
 }
 
 // Account is one account as the ledger has it and as the records say.
@@ -269,6 +270,21 @@ func (a *auditor) compare(ctx context.Context, s Reader) error {
 		if !held[n] {
 			a.problem("%s belongs into quarantine: %s", n, why)
 		}
+	}
+
+	psams, err := s.PSAMs(ctx)
+	if err != nil {
+		return err
+	}
+	for _, x := range psams {
+		k := psamOf{era{x.Terminal, x.Epoch}, x.PSAM}
+		if b := a.psams[k]; b == nil || *b != (row{x.Seq, x.Proven, x.Slack}) {
+			a.problem("PSAM %s in epoch %d of terminal %s: the book has sequence %d, proven %d, unseen %d; the records say otherwise", x.PSAM, x.Epoch, x.Terminal, x.Seq, x.Proven, x.Slack)
+		}
+		delete(a.psams, k)
+	}
+	for k := range a.psams {
+		a.problem("PSAM %s in epoch %d of terminal %s has no book", k.psam, k.epoch, k.terminal)
 	}
 
 	states := map[place]ledger.State{withHeld: ledger.InHeld, withReceiver: ledger.Done, withClaim: ledger.InClaim}

@@ -99,6 +99,18 @@ type terms struct {
 	hash          journal.Hash
 }
 
+// psamOf is a PSAM in an era; row is the numbers that it gave.
+type psamOf struct {
+	era
+	psam money.SAMID
+}
+
+type row struct {
+	said   uint32 // the last that the terminal told
+	proven uint32 // the largest that a card proved
+	unseen uint32 // how many may have been given since without an entry
+}
+
 type step struct {
 	card    money.CardNumber
 	load    bool
@@ -122,6 +134,7 @@ type auditor struct {
 	steps    map[step][]*move
 	book     map[string]money.Fen
 	held     map[journal.Name]string
+	psams    map[psamOf]*row
 }
 
 func newAuditor(keys Keys, set *profiles.Set) *auditor {
@@ -130,6 +143,7 @@ func newAuditor(keys Keys, set *profiles.Set) *auditor {
 		terms: map[era]*terms{}, accounts: map[money.AccountNumber]bool{}, sold: map[money.CardNumber]bool{},
 		given: map[journal.Name][]record.Load{}, agreed: map[journal.Name]wire.VoidQuestion{}, office: map[uint64]bool{},
 		moves: map[journal.Name]*move{}, steps: map[step][]*move{}, book: map[string]money.Fen{}, held: map[journal.Name]string{},
+		psams: map[psamOf]*row{},
 	}
 }
 
@@ -241,8 +255,20 @@ func (a *auditor) entry(n journal.Name, t *terms, raw []byte) (why string, err e
 	}
 	ref := e.Ref.Of(n.Terminal)
 	switch b := e.Body.(type) {
+	case *journal.Start:
+		switch {
+		case !t.psam.IsZero():
+			a.psam(n, t.psam).unseen++
+		case !b.PSAM.IsZero():
+			a.psam(n, b.PSAM).unseen++
+		}
+		return "", nil
+	case *journal.PSAMSequence:
+		return a.spoken(n, t, b), nil
 	case *journal.PurchaseIntent:
-		return a.payIntent(n, ref, t, b), nil
+		inRow := t.psam.IsZero() || t.psam == b.PSAM
+		inRow = inRow && a.follows(n, b.PSAM, b.PSAMSeq)
+		return a.payIntent(n, ref, t, b, inRow), nil
 	case *journal.LoadIntent:
 		return a.loadIntent(n, t, b), nil
 	case *journal.PurchaseOutcome:
@@ -251,7 +277,12 @@ func (a *auditor) entry(n journal.Name, t *terms, raw []byte) (why string, err e
 			return why, nil
 		}
 		if b.Result == journal.Done && b.HasTAC {
-			return a.payProof(m, b.TAC, b.MAC2, b.Evidence == journal.EvidenceProof)
+			why, err := a.payProof(m, b.TAC, b.MAC2, b.Evidence == journal.EvidenceProof)
+			if in := m.payBody; err == nil && why == "" && m.proven && (t.psam.IsZero() || t.psam == in.PSAM) {
+				r := a.psam(m.name, in.PSAM)
+				r.proven = max(r.proven, in.PSAMSeq)
+			}
+			return why, err
 		}
 		return a.word(m, b.Result), nil
 	case *journal.LoadOutcome:
@@ -335,7 +366,50 @@ func (a *auditor) purse(n money.CardNumber, typ uint8, v money.Fen, load bool) s
 	return ""
 }
 
-func (a *auditor) payIntent(n, ref journal.Name, t *terms, b *journal.PurchaseIntent) string {
+func (a *auditor) psam(n journal.Name, id money.SAMID) *row {
+	k := psamOf{era{n.Terminal, n.Epoch}, id}
+	if a.psams[k] == nil {
+		a.psams[k] = &row{}
+	}
+	return a.psams[k]
+}
+
+// follows takes a number that a terminal tells, and reports whether it is larger
+// than every one of that PSAM that a card proved in this epoch or before.
+func (a *auditor) follows(n journal.Name, id money.SAMID, seq uint32) bool {
+	here := a.psam(n, id)
+	for e := n.Epoch; e > 0; e-- {
+		if r := a.psams[psamOf{era{n.Terminal, e}, id}]; r != nil && r.proven >= seq {
+			return false
+		}
+	}
+	here.said, here.unseen = seq, 0
+	return true
+}
+
+// spoken takes what a terminal says of its PSAM beside payments.
+func (a *auditor) spoken(n journal.Name, t *terms, b *journal.PSAMSequence) string {
+	if b.PSAM.IsZero() || !t.psam.IsZero() && t.psam != b.PSAM {
+		return record.HeldPSAM
+	}
+	switch b.Why {
+	case journal.SequenceLost:
+		a.psam(n, b.PSAM).unseen++
+	case journal.SequenceUnused, journal.SequenceAhead:
+		if b.Seq == 0 {
+			return record.HeldMalformed
+		}
+		if !a.follows(n, b.PSAM, b.Seq) {
+			return record.HeldPSAMSeq
+		}
+	case journal.SequenceBehind:
+	default:
+		return record.HeldMalformed
+	}
+	return ""
+}
+
+func (a *auditor) payIntent(n, ref journal.Name, t *terms, b *journal.PurchaseIntent, inRow bool) string {
 	if why := a.purse(b.Card, b.TxType, b.Amount, false); why != "" {
 		return why
 	}
@@ -344,6 +418,9 @@ func (a *auditor) payIntent(n, ref journal.Name, t *terms, b *journal.PurchaseIn
 	}
 	if !t.psam.IsZero() && t.psam != b.PSAM {
 		return record.HeldPSAM
+	}
+	if !inRow {
+		return record.HeldPSAMSeq
 	}
 	m := &move{name: n, shop: t.shop, card: b.Card, account: b.Account, amount: b.Amount, typ: b.TxType, counter: b.Counter, intent: true, payBody: b}
 	switch b.Purpose {

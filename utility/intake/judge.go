@@ -169,8 +169,6 @@ func (j *Judge) entries(v *view, p *Prepared) error {
 			switch string(why) {
 			case record.HeldBadTAC, record.HeldBadMAC2, record.HeldBadState:
 				v.alarm(record.AlarmBadMAC, n, string(why))
-			case record.HeldTwice:
-				v.alarm(record.AlarmClone, n, "")
 			}
 		case err != nil:
 			return fmt.Errorf("entry %s: %w", n, err)
@@ -198,6 +196,9 @@ func (j *Judge) wants(p *Prepared) (w storage.Want) {
 		}
 		switch b := e.Body.(type) {
 		case *journal.PurchaseIntent:
+			if len(w.PSAMs) == 0 {
+				w.PSAMs = append(w.PSAMs, storage.PSAMOf{Terminal: p.batch.Terminal, PSAM: b.PSAM})
+			}
 			w.Chain, w.Items = append(w.Chain, storage.Counter{Card: b.Card, Value: b.Counter}), append(w.Items, e.Name)
 			if b.Purpose == journal.PurposeVoidTopUp {
 				w.Voids = append(w.Voids, e.Ref.Of(p.batch.Terminal))
@@ -258,8 +259,12 @@ func (e *entry) judge() error {
 		return e.samReport(b)
 	case *journal.Observation:
 		return e.observation(b)
+	case *journal.PSAMSequence:
+		return e.psamSequence(b)
+	case *journal.Start:
+		return e.start(b)
 	}
-	return nil // starts, shifts, void requests and answers move no value
+	return nil // shifts, void requests, answers and acts of staff move no value
 }
 
 // purse checks what every movement of a purse has.
@@ -287,14 +292,24 @@ func (e *entry) free() error {
 }
 
 func (e *entry) purchaseIntent(b *journal.PurchaseIntent) error {
+	ours, fallen := e.ourPSAM(b.PSAM), false
+	if ours { // whatever else is wrong with the entry, the PSAM gave this
+		var err error
+		if fallen, err = e.sequence(b.PSAM, b.PSAMSeq); err != nil {
+			return err
+		}
+	}
 	if err := e.purse(b.Card, b.TxType, b.Amount, false); err != nil {
 		return err
 	}
 	if err := e.free(); err != nil {
 		return err
 	}
-	if !e.epoch.psam.IsZero() && b.PSAM != e.epoch.psam {
+	if !ours {
 		return verdict(record.HeldPSAM)
+	}
+	if fallen {
+		return verdict(record.HeldPSAMSeq)
 	}
 	it := &ledger.Item{Name: e.Name, Kind: ledger.Redemption, Shop: e.epoch.shop, Card: b.Card, Account: b.Account,
 		Amount: b.Amount, TxType: b.TxType, Counter: b.Counter, Intent: true}
@@ -394,7 +409,10 @@ func (e *entry) purchaseOutcome(b *journal.PurchaseOutcome) error {
 		}
 		p = e.purchase(e.Name.Terminal, body, b.TAC, b.MAC2, b.Evidence == journal.EvidenceProof)
 	}
-	return e.purchaseProved(it, p)
+	if err := e.purchaseProved(it, p); err != nil {
+		return err
+	}
+	return e.provenSequence(it)
 }
 
 func (e *entry) purchaseProved(it *ledger.Item, p proofs) error {
@@ -434,6 +452,7 @@ func (e *entry) proved(it *ledger.Item) error {
 	}
 	for _, x := range list {
 		if x.State == ledger.Done && x.Final {
+			e.alarm(record.AlarmClone, e.Name, fmt.Sprintf("card %s, counter %d: proven by %s and again by %s", it.Card, it.Counter, x.Name, it.Name))
 			return verdict(record.HeldTwice)
 		}
 	}

@@ -29,6 +29,8 @@ type view struct {
 	loads    map[journal.Name][]record.Load
 	voids    map[journal.Name]*record.Void
 	sams     map[money.SAMID]*storage.SAM
+	psams    map[storage.PSAMOf][]*storage.PSAM // of every epoch
+	moved    map[*storage.PSAM]bool
 	held     map[journal.Name]string
 	change   storage.Change
 }
@@ -40,7 +42,7 @@ func newView(ctx context.Context, s storage.Storage, line record.Line) *view {
 		chain: map[storage.Counter][]*ledger.Item{}, raw: map[journal.Name]journal.Body{},
 		accounts: map[money.AccountNumber]bool{}, sales: map[money.CardNumber]*storage.Sale{},
 		loads: map[journal.Name][]record.Load{}, voids: map[journal.Name]*record.Void{},
-		sams: map[money.SAMID]*storage.SAM{}, held: map[journal.Name]string{},
+		sams: map[money.SAMID]*storage.SAM{}, psams: map[storage.PSAMOf][]*storage.PSAM{}, moved: map[*storage.PSAM]bool{}, held: map[journal.Name]string{},
 		change: storage.Change{From: line.ID - 1, To: line.ID},
 	}
 }
@@ -107,6 +109,17 @@ func (v *view) fetch(w storage.Want) error {
 			x := h.SAMs[s]
 			x.SAM = s
 			v.sams[s] = &x
+		}
+	}
+	for _, k := range w.PSAMs {
+		if _, ok := v.psams[k]; ok {
+			continue
+		}
+		v.psams[k] = []*storage.PSAM{}
+		for _, p := range h.PSAMs {
+			if p.Terminal == k.Terminal && p.PSAM == k.PSAM {
+				v.psams[k] = append(v.psams[k], &p)
+			}
 		}
 	}
 	for _, n := range w.Held {
@@ -233,6 +246,36 @@ func (v *view) sam(n money.SAMID) (*storage.SAM, error) {
 	return v.sams[n], err
 }
 
+// psam gives the book of a PSAM in an epoch, the newest one before it that
+// bears a sequence, nil when there is none, and the largest that was proven in
+// either or before.
+func (v *view) psam(k storage.PSAMOf, epoch uint32) (book, before *storage.PSAM, proven uint32, err error) {
+	list, ok := v.psams[k]
+	if !ok {
+		if err := v.fetch(storage.Want{PSAMs: []storage.PSAMOf{k}}); err != nil {
+			return nil, nil, 0, err
+		}
+		list = v.psams[k]
+	}
+	for _, p := range list {
+		if p.Epoch <= epoch {
+			proven = max(proven, p.Proven)
+		}
+		switch {
+		case p.Epoch == epoch:
+			book = p
+		case p.Epoch < epoch && p.Seq != 0 && (before == nil || p.Epoch > before.Epoch):
+			before = p
+		}
+	}
+	if book == nil {
+		book = &storage.PSAM{Terminal: k.Terminal, Epoch: epoch, PSAM: k.PSAM}
+		v.psams[k] = append(list, book)
+	}
+	v.moved[book] = true
+	return book, before, proven, nil
+}
+
 // post adds a balanced set, named by what caused it.
 func (v *view) post(by journal.Name, set []ledger.Posting) {
 	for _, p := range set {
@@ -310,6 +353,16 @@ func (v *view) done() storage.Change {
 			v.change.SAMs = append(v.change.SAMs, *s)
 		}
 	}
+	for p := range v.moved {
+		v.change.PSAMs = append(v.change.PSAMs, *p)
+	}
+	sort.Slice(v.change.PSAMs, func(a, b int) bool {
+		x, y := v.change.PSAMs[a], v.change.PSAMs[b]
+		if x.Epoch != y.Epoch {
+			return x.Epoch < y.Epoch
+		}
+		return string(x.PSAM[:]) < string(y.PSAM[:])
+	})
 	return v.change
 }
 

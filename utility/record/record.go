@@ -363,6 +363,7 @@ const (
 	HeldTxType        = "tx_type"       // not an EP load or purchase
 	HeldAmount        = "amount"        // zero, negative, more than a purse holds, or not what is owed
 	HeldPSAM          = "psam"          // not the PSAM that the terminal is enrolled with
+	HeldPSAMSeq       = "psam_sequence" // the PSAM's sequence repeats or falls: a copy of the terminal, or another PSAM
 	HeldSAM           = "sam"           // not its load SAM, or it has none
 	HeldBadTAC        = "bad_tac"       // the card's cryptogram is wrong
 	HeldOtherProof    = "other_proof"   // an observation shows the proof of some other transaction: it says nothing of its item
@@ -387,7 +388,9 @@ const (
 	AlarmLate         = "late_proof" // proved after it was said not to have happened and the value went back
 	AlarmSAMTotal     = "sam_total"  // a load SAM gave more, or less, than the journal says
 	AlarmUnauthorised = "unauthorised_load"
-	AlarmBadMAC       = "bad_mac" // a cryptogram was wrong
+	AlarmBadMAC       = "bad_mac"         // a cryptogram was wrong
+	AlarmPSAM         = "psam_sequence"   // a PSAM's sequence repeats or falls, or its terminal does not recognise it
+	AlarmMissing      = "records_missing" // a PSAM made payments that its terminal never sent
 )
 
 // Session is the cryptographic part of an authorisation, for checking the TAC

@@ -57,6 +57,7 @@ const (
 	byBytes  = "unhex(value->>0)"
 	byName   = "value->>0, value->>1, value->>2"
 	byStep   = "unhex(value->>0), value->>1, value->>2"
+	byPair   = "unhex(value->>0), value->>1"
 )
 
 // among runs a query with a table w of keys, int64 or []byte. They come as
@@ -183,7 +184,7 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 		return err
 	}
 	itemCols := "x." + strings.ReplaceAll(itemColumns, ", ", ", x.")
-	var chain, accounts, sales, sams [][]any
+	var chain, accounts, sales, sams, psams [][]any
 	for i := range w.Chain {
 		k := &w.Chain[i]
 		chain = append(chain, []any{k.Card[:], flag(k.Load), int64(k.Value)})
@@ -198,6 +199,10 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 	}
 	for i := range w.SAMs {
 		sams = append(sams, []any{w.SAMs[i][:]})
+	}
+	for i := range w.PSAMs {
+		p := &w.PSAMs[i]
+		psams = append(psams, []any{p.PSAM[:], terminal(p.Terminal)})
 	}
 	decision := func(kind record.Kind) string {
 		return fmt.Sprintf("SELECT "+lineColumns+" FROM w CROSS JOIN log ON log.terminal = w.t AND log.epoch = w.e AND log.first = w.s WHERE log.kind IN (3, 4) AND log.kind = %d ORDER BY log.id", kind)
@@ -220,6 +225,11 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 		d.among(ctx, byBytes, "c", sams, "SELECT "+samColumns+" FROM w CROSS JOIN sam ON sam = c", func(r *sql.Rows) error {
 			s, err := scanSAM(r)
 			h.SAMs[s.SAM] = s
+			return err
+		}),
+		d.among(ctx, byPair, "c, t", psams, "SELECT "+psamColumns+" FROM w CROSS JOIN psam ON terminal = t AND psam = c", func(r *sql.Rows) error {
+			p, err := scanPSAM(r)
+			h.PSAMs = append(h.PSAMs, p)
 			return err
 		}),
 		d.among(ctx, byName, "t, e, s", nameKeys(w.Held), "SELECT x.terminal, x.epoch, x.seq, x.reason, x.line FROM w"+fmt.Sprintf(named, "held"), func(r *sql.Rows) error {
@@ -386,6 +396,27 @@ func (d *DB) SAMs(ctx context.Context) (sams []storage.SAM, err error) {
 		return err
 	}, "SELECT "+samColumns+" FROM sam ORDER BY sam")
 	return sams, err
+}
+
+const psamColumns = "terminal, epoch, psam, seq, proven, slack"
+
+func scanPSAM(r *sql.Rows) (p storage.PSAM, err error) {
+	var t int64
+	var id sql.RawBytes
+	err = r.Scan(&t, &p.Epoch, &id, &p.Seq, &p.Proven, &p.Slack)
+	p.Terminal = terminalID(t)
+	copy(p.PSAM[:], id)
+	return p, err
+}
+
+// PSAMs is of storage.Storage.
+func (d *DB) PSAMs(ctx context.Context) (list []storage.PSAM, err error) {
+	err = d.each(ctx, func(r *sql.Rows) error {
+		p, err := scanPSAM(r)
+		list = append(list, p)
+		return err
+	}, "SELECT "+psamColumns+" FROM psam ORDER BY terminal, epoch, psam")
+	return list, err
 }
 
 func scanHeld(r *sql.Rows) (h storage.Held, err error) {

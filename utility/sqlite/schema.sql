@@ -1,19 +1,4 @@
--- The log: everything that was stored, in order. The rest is made from it.
-CREATE TABLE log (
-  id       INTEGER PRIMARY KEY,
-  at       INTEGER NOT NULL,           -- ms since 1970
-  kind     INTEGER NOT NULL,
-  body     BLOB    NOT NULL,
-  hash     BLOB    NOT NULL,           -- chain through this line
-  terminal INTEGER NOT NULL,           -- 48 bits; 0 when the line concerns none
-  epoch    INTEGER NOT NULL,
-  first    INTEGER NOT NULL,           -- sequence of the first entry, or of the entry decided on
-  last     INTEGER NOT NULL,
-  head     BLOB                        -- terminal's chain after the last entry
-) STRICT;
-CREATE UNIQUE INDEX log_entries ON log (terminal, epoch, first) WHERE kind = 1;
-CREATE INDEX log_decisions ON log (terminal, epoch, first) WHERE kind IN (3, 4);
-CREATE INDEX log_master ON log (kind) WHERE kind <> 1;
+-- What is made from the log, and can be made again.
 
 -- The last line whose postings are made.
 CREATE TABLE cursor (one INTEGER PRIMARY KEY CHECK (one = 1), line INTEGER NOT NULL) STRICT;
@@ -76,8 +61,12 @@ CREATE TABLE sam (
   challenge BLOB NOT NULL, answer BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- What was recorded is never changed.
-CREATE TRIGGER log_keep    BEFORE UPDATE ON log     BEGIN SELECT RAISE(ABORT, 'the log is never changed'); END;
-CREATE TRIGGER log_stay    BEFORE DELETE ON log     BEGIN SELECT RAISE(ABORT, 'the log is never changed'); END;
+CREATE TABLE psam (
+  terminal INTEGER NOT NULL, epoch INTEGER NOT NULL, psam BLOB NOT NULL,
+  seq INTEGER NOT NULL, proven INTEGER NOT NULL, slack INTEGER NOT NULL,
+  PRIMARY KEY (terminal, psam, epoch)
+) STRICT, WITHOUT ROWID;
+
+-- What was posted is never changed.
 CREATE TRIGGER posting_keep BEFORE UPDATE ON posting BEGIN SELECT RAISE(ABORT, 'postings are never changed'); END;
 CREATE TRIGGER posting_stay BEFORE DELETE ON posting BEGIN SELECT RAISE(ABORT, 'postings are never changed'); END;

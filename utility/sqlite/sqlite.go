@@ -29,11 +29,17 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
-// schemaVersion is in PRAGMA user_version.
-const schemaVersion = 1
+// schemaVersion is in PRAGMA user_version. Version 1 had no books of PSAMs.
+const schemaVersion = 2
+
+//go:embed log.sql
+var logSchema string
 
 //go:embed schema.sql
 var schema string
+
+// derived1 are the tables of version 1 that are made from the log.
+var derived1 = []string{"cursor", "item", "posting", "balance", "held", "alarm", "sale", "account", "sam"}
 
 // DB is a storage in one file. It may be used from any goroutine.
 type DB struct {
@@ -87,10 +93,20 @@ func (d *DB) open(ctx context.Context) (err error) {
 	case schemaVersion:
 		return nil
 	case 0:
-		_, err := d.conn.ExecContext(ctx, fmt.Sprintf("BEGIN IMMEDIATE;\n%s\nPRAGMA user_version = %d;\nCOMMIT;", schema, schemaVersion))
-		return err
+		return d.make(ctx, logSchema)
+	case 1:
+		// The log is the record. What is made from it is made anew, line by
+		// line, when the service next runs.
+		return d.make(ctx, "DROP TABLE "+strings.Join(derived1, "; DROP TABLE ")+";")
 	}
 	return fmt.Errorf("version %d: %w", version, storage.ErrSchema)
+}
+
+// make runs what comes before the tables that are made from the log, and makes
+// those, all in one commit.
+func (d *DB) make(ctx context.Context, first string) error {
+	_, err := d.conn.ExecContext(ctx, fmt.Sprintf("BEGIN IMMEDIATE;\n%s\n%s\nPRAGMA user_version = %d;\nCOMMIT;", first, schema, schemaVersion))
+	return err
 }
 
 // Close ends the storage.

@@ -52,7 +52,7 @@ func (d *DB) post(c storage.Change) error {
 	for i := range c.Items {
 		items[i] = itemRow(&c.Items[i])
 	}
-	var held, alarms, sales, sams, accounts [][]any
+	var held, alarms, sales, sams, psams, accounts [][]any
 	for _, h := range c.Held {
 		held = append(held, []any{terminal(h.Name.Terminal), int64(h.Name.Epoch), int64(h.Name.Seq), h.Reason, int64(h.Line)})
 	}
@@ -65,6 +65,9 @@ func (d *DB) post(c storage.Change) error {
 	for _, s := range c.SAMs {
 		sams = append(sams, []any{s.SAM[:], int64(s.Shop), int64(s.Sequence), int64(s.Ceiling), int64(s.MaxCount),
 			int64(s.Gave), int64(s.GaveCount), int64(s.Doubt), int64(s.DoubtCount), int64(s.Covered), int64(s.Released), s.Challenge[:], append([]byte{}, s.Answer...)})
+	}
+	for _, p := range c.PSAMs {
+		psams = append(psams, []any{terminal(p.Terminal), int64(p.Epoch), p.PSAM[:], int64(p.Seq), int64(p.Proven), int64(p.Slack)})
 	}
 	for _, a := range c.Accounts {
 		accounts = append(accounts, []any{int64(a.Number), a.Owner})
@@ -88,6 +91,7 @@ func (d *DB) post(c storage.Change) error {
 			`ON CONFLICT DO UPDATE SET shop=excluded.shop, sequence=excluded.sequence, ceiling=excluded.ceiling, max_count=excluded.max_count,
 			gave=excluded.gave, gave_count=excluded.gave_count, doubt=excluded.doubt, doubt_count=excluded.doubt_count, covered=excluded.covered, released=excluded.released,
 			challenge=excluded.challenge, answer=excluded.answer`, sams},
+		{"INSERT INTO psam (" + psamColumns + ") VALUES", "ON CONFLICT DO UPDATE SET seq=excluded.seq, proven=excluded.proven, slack=excluded.slack", psams},
 	} {
 		if err := d.insert(t.prefix, t.suffix, t.rows); err != nil {
 			return err

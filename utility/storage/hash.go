@@ -13,8 +13,8 @@ import (
 )
 
 // LedgerHash is the canonical hash of everything that was posted: heads,
-// balances, postings, items, quarantine, alarms, sales, SAM totals and
-// accounts. It depends on no engine, no clock, and not on how entries were
+// balances, postings, items, quarantine, alarms, sales, the books of SAMs
+// and PSAMs, and accounts. It depends on no engine, no clock, and not on how entries were
 // cut into batches or in which order the batches of different terminals came.
 func LedgerHash(ctx context.Context, s Storage) (record.Hash, error) {
 	h := sha256.New()
@@ -122,6 +122,16 @@ func LedgerHash(ctx context.Context, s Storage) (record.Hash, error) {
 	for _, x := range sams {
 		h.Write(x.SAM[:])
 		u64(uint64(x.Shop), uint64(x.Sequence), uint64(x.Ceiling), uint64(x.MaxCount), uint64(x.Gave), uint64(x.GaveCount), uint64(x.Doubt), uint64(x.DoubtCount), uint64(x.Covered), uint64(x.Released))
+	}
+	section("psams")
+	psams, err := s.PSAMs(ctx)
+	if err != nil {
+		return record.Hash{}, err
+	}
+	for _, x := range psams {
+		name(journal.Name{Terminal: x.Terminal, Epoch: x.Epoch})
+		h.Write(x.PSAM[:])
+		u64(uint64(x.Seq), uint64(x.Proven), uint64(x.Slack))
 	}
 	return record.Hash(h.Sum(nil)), nil
 }

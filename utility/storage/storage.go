@@ -63,6 +63,8 @@ type Storage interface {
 	Exposed(ctx context.Context, shop money.ShopID) (money.Fen, error)
 	// SAMs gives all load SAMs.
 	SAMs(ctx context.Context) ([]SAM, error)
+	// PSAMs gives the books of all PSAMs in order of terminal, epoch and PSAM.
+	PSAMs(ctx context.Context) ([]PSAM, error)
 	// Held and Alarms give quarantine and alarms in order of name.
 	Held(ctx context.Context, f func(Held) error) error
 	Alarms(ctx context.Context, f func(Alarm) error) error
@@ -91,6 +93,7 @@ type Change struct {
 	Alarms   []Alarm
 	Sales    []Sale
 	SAMs     []SAM
+	PSAMs    []PSAM
 	Accounts []Account
 }
 
@@ -150,6 +153,22 @@ type SAM struct {
 // Outstanding is what the SAM may have given and no float has paid.
 func (s SAM) Outstanding() money.Fen { return max(0, s.Ceiling-s.Covered-s.Released) }
 
+// PSAM is the book of one PSAM in one epoch of a terminal.
+type PSAM struct {
+	Terminal money.TerminalID
+	Epoch    uint32
+	PSAM     money.SAMID
+	Seq      uint32 // the newest purchase sequence that an entry bears, 0: none yet
+	Proven   uint32 // the largest under a card's proof, 0: none yet
+	Slack    uint32 // how many more may have been given unseen since: one a start, one a lost answer
+}
+
+// PSAMOf names a PSAM of a terminal, in whatever epoch.
+type PSAMOf struct {
+	Terminal money.TerminalID
+	PSAM     money.SAMID
+}
+
 // Counter names one step of one of a card's two counters.
 type Counter struct {
 	Card  money.CardNumber
@@ -167,6 +186,7 @@ type Want struct {
 	Loads    []journal.Name // authorisations under these names
 	Voids    []journal.Name // answers to void requests
 	SAMs     []money.SAMID
+	PSAMs    []PSAMOf
 	Held     []journal.Name
 }
 
@@ -179,6 +199,7 @@ type Have struct {
 	Loads    map[journal.Name][]record.Load // in order of issue
 	Voids    map[journal.Name]record.Void
 	SAMs     map[money.SAMID]SAM
+	PSAMs    []PSAM // of every epoch
 	Held     map[journal.Name]string
 }
 

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/dianka/dianka/internal/canon"
@@ -25,13 +26,14 @@ type Open func(t *testing.T) storage.Storage
 
 // Pinned is the canonical hash of the ledger that fill makes: every engine
 // must give it, bit for bit.
-const Pinned = "24e30c45ab6b38f8e99b368044e0f6cde7a24863e21f7f6b8e26f34dde5cd03e"
+const Pinned = "235183989fbb413f8a551f96e88d0b096739083f31a248aa8334e1acf16f3803"
 
 var (
 	ctx  = context.Background()
 	term = money.TerminalID{0x31, 1, 0, 0, 0, 1}
 	card = money.CardNumber{2: 9, 9: 1}
 	sam  = money.SAMID{0x0B, 9: 1}
+	psam = money.SAMID{0x0A, 9: 1}
 )
 
 func name(seq uint64) journal.Name { return journal.Name{Terminal: term, Epoch: 1, Seq: seq} }
@@ -137,6 +139,8 @@ func fill(t *testing.T, s storage.Storage) {
 		Alarms:   []storage.Alarm{{Kind: "bad_mac", Name: name(4), Detail: "bad_tac", Line: 1}},
 		Sales:    []storage.Sale{{Card: card, Shop: 1, Name: name(5)}},
 		SAMs:     []storage.SAM{{SAM: sam, Shop: 1, Sequence: 1, Ceiling: 1000, MaxCount: 5, Gave: 500, GaveCount: 1, Doubt: 500, DoubtCount: 1, Challenge: [8]byte{1}, Answer: []byte{2}}},
+		PSAMs: []storage.PSAM{{Terminal: term, Epoch: 1, PSAM: psam, Seq: 7, Proven: 6, Slack: 2}, {Terminal: money.TerminalID{1}, Epoch: 1, PSAM: psam, Seq: 1},
+			{Terminal: term, Epoch: 1, PSAM: money.SAMID{9: 9}, Slack: 1}},
 		Accounts: []storage.Account{{Number: 1000000001, Owner: "Z**"}},
 	}))
 	// The second change comes with its line, and changes what is there.
@@ -147,6 +151,7 @@ func fill(t *testing.T, s storage.Storage) {
 		Postings: []storage.Posted{posted(2, 1, 0, ledger.Shop(1), -500), posted(2, 1, 1, ledger.Card(card), 500)},
 		Alarms:   []storage.Alarm{{Kind: "bad_mac", Name: name(4), Detail: "again", Line: 2}},
 		SAMs:     []storage.SAM{{SAM: sam, Shop: 1, Sequence: 1, Ceiling: 1000, MaxCount: 5, Gave: 500, GaveCount: 1, Covered: 500, Challenge: [8]byte{1}, Answer: []byte{2}}},
+		PSAMs:    []storage.PSAM{{Terminal: term, Epoch: 2, PSAM: psam, Seq: 9}, {Terminal: term, Epoch: 1, PSAM: psam, Seq: 1 << 31, Proven: 8, Slack: 3}},
 		Accounts: []storage.Account{{Number: 1000000001, Owner: "L**"}},
 	}))
 	void := record.Void{Question: wire.VoidQuestion{Name: name(9), TopUp: name(1)}, Answer: wire.Agreement{Name: name(9)}}
@@ -182,7 +187,7 @@ func testPost(t *testing.T, open Open) {
 	have, err := s.Fetch(ctx, storage.Want{
 		Items: []journal.Name{name(1), name(77)}, Chain: []storage.Counter{{Card: card, Value: 7}, {Card: card, Load: true, Value: 8}, {Card: card, Value: 99}},
 		Accounts: []money.AccountNumber{1000000001, 5}, Sales: []money.CardNumber{card, {1}}, Loads: []journal.Name{name(2), name(3)},
-		Voids: []journal.Name{name(9), name(2)}, SAMs: []money.SAMID{sam, {9}}, Held: []journal.Name{name(4), name(1)},
+		Voids: []journal.Name{name(9), name(2)}, SAMs: []money.SAMID{sam, {9}}, PSAMs: []storage.PSAMOf{{Terminal: term, PSAM: psam}, {Terminal: term, PSAM: sam}}, Held: []journal.Name{name(4), name(1)},
 	})
 	ok(t, err)
 	if it := have.Items[name(1)]; len(have.Items) != 3 || it.State != ledger.Done || !it.Final || !it.Cash || !it.Intent || !it.Gave || it.Nameless ||
@@ -203,6 +208,15 @@ func testPost(t *testing.T, open Open) {
 	}
 	if x := have.SAMs[sam]; len(have.SAMs) != 1 || x.Covered != 500 || x.Outstanding() != 500 || x.Challenge != [8]byte{1} || string(x.Answer) != "\x02" {
 		t.Errorf("SAMs %+v", have.SAMs)
+	}
+	books := []storage.PSAM{{Terminal: term, Epoch: 1, PSAM: psam, Seq: 1 << 31, Proven: 8, Slack: 3}, {Terminal: term, Epoch: 2, PSAM: psam, Seq: 9}}
+	slices.SortFunc(have.PSAMs, func(a, b storage.PSAM) int { return int(a.Epoch) - int(b.Epoch) })
+	if !slices.Equal(have.PSAMs, books) {
+		t.Errorf("PSAMs wanted: %+v", have.PSAMs)
+	}
+	all, err := s.PSAMs(ctx)
+	if want := []storage.PSAM{{Terminal: money.TerminalID{1}, Epoch: 1, PSAM: psam, Seq: 1}, {Terminal: term, Epoch: 1, PSAM: money.SAMID{9: 9}, Slack: 1}, books[0], books[1]}; err != nil || !slices.Equal(all, want) {
+		t.Errorf("PSAMs %+v, %v", all, err)
 	}
 	if len(have.Held) != 1 || have.Held[name(4)] != "bad_tac" {
 		t.Errorf("held %v", have.Held)

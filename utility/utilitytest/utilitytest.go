@@ -74,6 +74,13 @@ func (c *Card) random() [4]byte {
 	return [4]byte(binary.BigEndian.AppendUint32(nil, c.rnd*2654435761))
 }
 
+// Clone is a second chip with the same number, keys, value and counters.
+func (c *Card) Clone() *Card {
+	d := *c
+	d.rnd += 0x80000000
+	return &d
+}
+
 // InitLoad is INITIALIZE FOR LOAD: an intent with the card's MAC1.
 func (c *Card) InitLoad(t money.TerminalID, a money.Fen) journal.LoadIntent {
 	in := journal.LoadIntent{Purpose: journal.PurposeTopUp, Card: c.Number, Amount: a, Tendered: a, Before: c.Balance,
@@ -180,6 +187,16 @@ func (t *Terminal) Redeem(c *Card, account money.AccountNumber, a money.Fen) jou
 	tac, mac2 := c.Debit(t.ID, in)
 	t.Add(n, &journal.PurchaseOutcome{Result: journal.Done, Evidence: journal.EvidenceAnswer, SW: 0x9000, HasTAC: true, TAC: tac, MAC2: mac2, MAC2Said: journal.MAC2Good, After: c.Balance})
 	return n
+}
+
+// Skip lets the PSAM give n numbers that no entry will bear.
+func (t *Terminal) Skip(n int) { t.psamSeq += uint32(n) }
+
+// Starts appends n starts of the daemon.
+func (t *Terminal) Starts(n int) {
+	for range n {
+		t.Add(journal.Name{}, &journal.Start{Shop: t.Shop, PSAM: t.PSAM, LoadSAM: t.LoadSAM})
+	}
 }
 
 // InitSAMLoad is the intent of a load by the load SAM.

@@ -1,0 +1,33 @@
+package terminal
+
+import (
+	"context"
+
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/store"
+)
+
+// Note writes what a person of the staff did that moves no value. It waits
+// for no transaction and touches no card. It fails with a Refusal when it could
+// not be written; the caller decides whether the person may go on.
+func (t *Terminal) Note(ctx context.Context, who Who, s journal.Staff) error {
+	if t.isStopped() {
+		return refuse(CodeStopped)
+	}
+	s.Count = max(1, s.Count)
+	_, err := t.append(context.WithoutCancel(ctx), store.Draft{Actor: who, Body: &s})
+	return err
+}
+
+// StaffActs lists the newest entries by which the staff of this epoch can be
+// held to account, at most max, newest first: logins, refusals, shifts, and
+// everything else that a person of the staff caused.
+func (t *Terminal) StaffActs(max int) (list []journal.Entry, err error) {
+	err = t.cfg.Store.Backwards(func(e journal.Entry) bool {
+		if len(list) < max && journal.OfStaff(e) {
+			list = append(list, e)
+		}
+		return len(list) < max
+	}, journal.TypesOfStaff()...)
+	return list, err
+}
