@@ -48,6 +48,7 @@ func TestRecordsMissing(t *testing.T) {
 		{"in the next batch", func(w *World, x *Terminal) { w.Sync(x); x.Skip(5); x.Starts(1); w.Sync(x) }, "4 payments"},
 		{"over a restart of the utility", func(w *World, x *Terminal) { x.Starts(1); w.Sync(x); w.Open(); x.Skip(3) }, "2 payments"},
 		{"in a new epoch", func(w *World, x *Terminal) { w.Sync(x); x.Skip(7); w.Enrol(x); x.Starts(1) }, "6 payments"},
+		{"starts of both epochs explain two", func(w *World, x *Terminal) { x.Starts(1); w.Sync(x); x.Skip(2); w.Enrol(x); x.Starts(1) }, ""},
 		{"lost answers that were told", func(w *World, x *Terminal) {
 			x.Skip(2)
 			for range 2 {
