@@ -59,8 +59,9 @@ func (w *world) pays(amount money.Fen) {
 	}
 }
 
-// TestRestoredDisk: a disk of yesterday is put back while the link is down.
-// The PSAM remembers what the disk forgot.
+// TestRestoredDisk: a disk of yesterday is put back while the link is down,
+// and the second copy, which would tell, is gone. The PSAM remembers what the
+// disk forgot.
 func TestRestoredDisk(t *testing.T) {
 	w := newWorld(t)
 	w.shift()
@@ -79,6 +80,9 @@ func TestRestoredDisk(t *testing.T) {
 	}
 	w.down()
 	if err := os.WriteFile(w.path(), yesterday, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(w.dir, "terminal.copy")); err != nil {
 		t.Fatal(err)
 	}
 	w.open()
