@@ -210,6 +210,10 @@ func (c chain) head(t money.TerminalID) journal.Head {
 	return journal.Head{Terminal: t, Epoch: c.epoch, Seq: c.seq, Hash: c.hash}
 }
 
+// Err is nil while the store can be used; then it is ErrStopped with what
+// failed, or ErrClosed.
+func (s *Store) Err() error { return s.usable() }
+
 // Identity is whose journal this is.
 func (s *Store) Identity() Identity { return s.now.Load().id }
 

@@ -48,6 +48,7 @@ type world struct {
 	left func()        // the caller goes away
 	card *simcard.Card // of a test that needs it later
 	more func(*Config) // alters what the terminal is made of
+	disk store.Disk    // beneath the file from the next open on; nil: the machine's
 }
 
 func mustCard(t testing.TB, n string) money.CardNumber {
@@ -144,7 +145,7 @@ func (w *world) clock() time.Time { return w.now }
 
 func (w *world) open() {
 	w.Helper()
-	st, err := store.Open(filepath.Join(w.dir, "terminal.db"), store.Options{Clock: w.clock})
+	st, err := store.Open(filepath.Join(w.dir, "terminal.db"), store.Options{Clock: w.clock, Disk: w.disk})
 	if err != nil {
 		w.Fatal(err)
 	}

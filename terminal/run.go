@@ -209,10 +209,12 @@ func (t *Terminal) append(ctx context.Context, d ...store.Draft) ([]journal.Entr
 	return nil, refuseCause(CodeStopped, err)
 }
 
+// isStopped reports whether the file could not be written, by a transaction
+// or by whoever else writes to it, such as the link.
 func (t *Terminal) isStopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.stopped
+	return t.stopped || errors.Is(t.cfg.Store.Err(), store.ErrStopped)
 }
 
 func (t *Terminal) setBusy(b bool) {
@@ -271,8 +273,9 @@ func (t *Terminal) Status() Status {
 		s.HotlistAt = time.UnixMilli(h.Issued)
 	}
 	t.mu.Lock()
-	s.Card, s.PSAM, s.LoadSAM, s.Allowance, s.Busy, s.Stopped = t.view, t.psam, t.loadSAM, t.allow, t.busy, t.stopped
+	s.Card, s.PSAM, s.LoadSAM, s.Allowance, s.Busy = t.view, t.psam, t.loadSAM, t.allow, t.busy
 	t.mu.Unlock()
+	s.Stopped = t.isStopped()
 	if open, err := st.CountOpen(); err == nil {
 		s.Open = open
 	}
