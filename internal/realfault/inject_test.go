@@ -106,6 +106,8 @@ func disturbed(dir string, x exchange, f diskcalls.Fault, control string) (word,
 	<-p.Gone()
 	if hit {
 		call = last(p)
+	} else if said.HTTP != 200 || said.Result != "done" {
+		return "", "", fmt.Errorf("without a fault it was answered with %d %s %s", said.HTTP, said.Result, said.Code)
 	}
 	word, err = afterwards(path, dir, x, said)
 	return word, call, err
