@@ -189,10 +189,11 @@ func (t *tracer) enter(tid, nr int, a [6]uint64) {
 		return
 	}
 	c.Began = t.ended
-	t.open[tid] = c
-	if c.Name == Answer {
+	if c.Name == Answer { // told before anyone can read it
+		t.tell(c)
 		return
 	}
+	t.open[tid] = c
 	t.begun++
 	if t.begun != t.order.Fault.At {
 		return

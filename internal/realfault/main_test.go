@@ -5,6 +5,7 @@ package realfault
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -82,8 +83,7 @@ func program(t testing.TB, name string) string {
 }
 
 // The negative controls: kioskd with a bug put in, which the variable
-// controlEnv chooses. The sources are edited here and handed to the compiler
-// over the real ones.
+// controlEnv chooses. Sources are edited here, in copies.
 const (
 	controlEnv    = "DIANKA_CONTROL"
 	withoutData   = "data"   // bbolt does not sync the data pages of a commit
@@ -91,66 +91,90 @@ const (
 	intentTooLate = "intent" // the intent of a debit is written after the card's command
 )
 
-type edit struct{ pkg, file, old, new string }
+const bbolt = "go.etcd.io/bbolt"
 
-var edits = []edit{
-	{"go.etcd.io/bbolt", "tx.go", "IgnoreNoSync {\n\t\t// gofail: var beforeSyncDataPages", "IgnoreNoSync && os.Getenv(\"" + controlEnv + "\") != \"" + withoutData + "\" {\n\t\t// gofail: var beforeSyncDataPages"},
-	{"go.etcd.io/bbolt", "tx.go", "IgnoreNoSync {\n\t\t// gofail: var beforeSyncMetaPage", "IgnoreNoSync && os.Getenv(\"" + controlEnv + "\") != \"" + withoutMeta + "\" {\n\t\t// gofail: var beforeSyncMetaPage"},
-	{"go.etcd.io/bbolt", "tx.go", "if !tx.db.NoSync || common.", "if (!tx.db.NoSync || common."},
-	{"go.etcd.io/bbolt", "tx.go", "IgnoreNoSync && os", "IgnoreNoSync) && os"},
-	{"github.com/dianka/dianka/terminal", "purchase.go", "\te, err := t.append(ctx, store.Draft{Actor: w.Who, Ref: w.Parent, Body: &journal.PurchaseIntent{",
-		"\tvar early *journal.PurchaseOutcome\n\tif os.Getenv(\"" + controlEnv + "\") == \"" + intentTooLate + "\" {\n\t\tearly = t.execute(ctx, s, grant, stamp)\n\t}\n" +
-			"\te, err := t.append(ctx, store.Draft{Actor: w.Who, Ref: w.Parent, Body: &journal.PurchaseIntent{"},
-	{"github.com/dianka/dianka/terminal", "purchase.go", "\tout := t.execute(ctx, s, grant, stamp)\n", "\tout := early\n\tif out == nil {\n\t\tout = t.execute(ctx, s, grant, stamp)\n\t}\n"},
-	{"github.com/dianka/dianka/terminal", "purchase.go", "\t\"errors\"\n", "\t\"errors\"\n\t\"os\"\n"},
+type edit struct{ old, new string }
+
+// unless puts a condition around a sync of bbolt.
+func unless(bug, mark string) edit {
+	const guard = "if !tx.db.NoSync || common.IgnoreNoSync {\n\t\t// gofail: var "
+	return edit{guard + mark, "if os.Getenv(\"" + controlEnv + "\") != \"" + bug + "\" {\n\t\t// gofail: var " + mark}
 }
 
-// controls builds kioskd with the bugs.
+// edits are the bugs, by file.
+var edits = map[string][]edit{
+	"tx.go": {unless(withoutData, "beforeSyncDataPages"), unless(withoutMeta, "beforeSyncMetaPage")},
+	"purchase.go": {
+		{"\t\"errors\"\n", "\t\"errors\"\n\t\"os\"\n"},
+		{"\te, err := t.append(ctx, store.Draft{Actor: w.Who, Ref: w.Parent, Body: &journal.PurchaseIntent{",
+			"\tvar early *journal.PurchaseOutcome\n\tif os.Getenv(\"" + controlEnv + "\") == \"" + intentTooLate + "\" {\n\t\tearly = t.execute(ctx, s, grant, stamp)\n\t}\n" +
+				"\te, err := t.append(ctx, store.Draft{Actor: w.Who, Ref: w.Parent, Body: &journal.PurchaseIntent{"},
+		{"\tout := t.execute(ctx, s, grant, stamp)\n", "\tout := early\n\tif out == nil {\n\t\tout = t.execute(ctx, s, grant, stamp)\n\t}\n"},
+	},
+}
+
+// controls builds kioskd with the bugs. The compiler takes no replacement for
+// a file of the module cache, so bbolt is copied whole and put in by a go.mod
+// of the build's own.
 var controls = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(scratch, "control")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
-	var over struct{ Replace map[string]string }
-	over.Replace = map[string]string{}
-	texts := map[string]string{}
-	for _, e := range edits {
-		cmd := exec.Command("go", "list", "-f", "{{.Dir}}", e.pkg)
-		cmd.Dir = "../.."
-		out, err := cmd.Output()
+	out, err := exec.Command("go", "list", "-f", "{{.Dir}}", bbolt).Output()
+	if err != nil {
+		return "", err
+	}
+	library := filepath.Join(dir, "bbolt")
+	if out, err := exec.Command("cp", "-r", "--no-preserve=mode", strings.TrimSpace(string(out)), library).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cp: %w: %s", err, out)
+	}
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		return "", err
+	}
+	sum, err := os.ReadFile("../../go.sum")
+	if err != nil {
+		return "", err
+	}
+	modFile := filepath.Join(dir, "go.mod")
+	if err := errors.Join(
+		os.WriteFile(modFile, append(mod, "\nreplace "+bbolt+" => "+library+"\n"...), 0o600),
+		os.WriteFile(filepath.Join(dir, "go.sum"), sum, 0o600),
+	); err != nil {
+		return "", err
+	}
+	tree, err := filepath.Abs("../..")
+	if err != nil {
+		return "", err
+	}
+	purchase := filepath.Join(tree, "terminal", "purchase.go")
+	bugged := map[string]string{purchase: filepath.Join(dir, "purchase.go"), filepath.Join(library, "tx.go"): filepath.Join(library, "tx.go")}
+	for from, to := range bugged {
+		b, err := os.ReadFile(from)
 		if err != nil {
 			return "", err
 		}
-		path := filepath.Join(strings.TrimSpace(string(out)), e.file)
-		if texts[path] == "" {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				return "", err
+		text := string(b)
+		for _, e := range edits[filepath.Base(from)] {
+			if !strings.Contains(text, e.old) {
+				return "", fmt.Errorf("%s does not hold %q any more: put the bug in another way", from, e.old)
 			}
-			texts[path] = string(b)
+			text = strings.Replace(text, e.old, e.new, 1)
 		}
-		if !strings.Contains(texts[path], e.old) {
-			return "", fmt.Errorf("%s does not hold %q any more: put the bug in another way", path, e.old)
-		}
-		texts[path] = strings.ReplaceAll(texts[path], e.old, e.new)
-	}
-	n := 0
-	for path, text := range texts {
-		n++
-		over.Replace[path] = filepath.Join(dir, fmt.Sprint(n, ".go"))
-		if err := os.WriteFile(over.Replace[path], []byte(text), 0o600); err != nil {
+		if err := os.WriteFile(to, []byte(text), 0o600); err != nil {
 			return "", err
 		}
 	}
-	b, err := json.Marshal(over)
+	over, err := json.Marshal(map[string]map[string]string{"Replace": {purchase: bugged[purchase]}})
 	if err != nil {
 		return "", err
 	}
 	list := filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(list, b, 0o600); err != nil {
+	if err := os.WriteFile(list, over, 0o600); err != nil {
 		return "", err
 	}
-	return filepath.Join(dir, "kioskd"), build(dir, "-overlay", list, "./cmd/kioskd")
+	return filepath.Join(dir, "kioskd"), build(dir, "-modfile", modFile, "-overlay", list, "./cmd/kioskd")
 })
 
 // quickVault writes a key vault as utility/vault does, at the least cost of
