@@ -18,7 +18,7 @@ func TestControlPowerCut(t *testing.T) {
 		t.Run(bug, func(t *testing.T) {
 			t.Parallel()
 			x := exchanges[1]
-			said, err := record(t, x, bug).check(t, random())
+			said, err := observe(t, x, bug).check(t, random())
 			if err == nil {
 				t.Fatalf("the bug was not found: %s", said)
 			}

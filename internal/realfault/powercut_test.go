@@ -34,7 +34,7 @@ func TestPowerCut(t *testing.T) {
 	for _, x := range exchanges {
 		t.Run(x.name, func(t *testing.T) {
 			t.Parallel()
-			r := record(t, x, "")
+			r := observe(t, x, "")
 			said, err := r.check(t, random())
 			if err != nil {
 				t.Fatalf("%v\n%s", err, said)
@@ -60,8 +60,8 @@ type recording struct {
 	Held   uint64 // entries in it that were acknowledged before
 }
 
-// record lets kioskd, with a bug when control says so, do an exchange.
-func record(t *testing.T, x exchange, control string) recording {
+// observe lets kioskd, with a bug when control says so, do an exchange.
+func observe(t *testing.T, x exchange, control string) recording {
 	t.Helper()
 	base, err := prepared()
 	if err != nil {
