@@ -31,6 +31,7 @@ type Process struct {
 	calls []Call
 	hit   chan struct{}
 	gone  chan struct{}
+	upTo  chan struct{} // answers to Sync
 	once  sync.Once
 	ended error
 }
@@ -47,6 +48,7 @@ type order struct {
 type event struct {
 	PID      int    // at the start
 	Watching bool   // the order is carried out
+	UpTo     bool   // everything that had ended when it was asked is told
 	Problem  string // nothing more will come
 	Call     *Call
 }
@@ -58,7 +60,7 @@ func Start(out, errs io.Writer, path string, args ...string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{cmd: exec.Command(self, append([]string{path}, args...)...), hit: make(chan struct{}), gone: make(chan struct{})}
+	p := &Process{cmd: exec.Command(self, append([]string{path}, args...)...), hit: make(chan struct{}), gone: make(chan struct{}), upTo: make(chan struct{}, 1)}
 	p.cmd.Env = append(os.Environ(), env+"=1")
 	p.cmd.Stdout, p.cmd.Stderr = out, errs
 	if p.orders, err = p.cmd.StdinPipe(); err != nil {
@@ -113,6 +115,9 @@ func (p *Process) collect() {
 		if e.Problem != "" {
 			p.ended = errors.New("diskcalls: " + e.Problem)
 		}
+		if e.UpTo {
+			p.upTo <- struct{}{}
+		}
 		if e.Call == nil {
 			continue
 		}
@@ -122,6 +127,19 @@ func (p *Process) collect() {
 		if e.Call.Injected {
 			close(p.hit)
 		}
+	}
+}
+
+// Sync returns when everything is told that the program did before, or when it
+// has ended. Without it, what the program says may be quicker.
+func (p *Process) Sync() {
+	if _, err := io.WriteString(p.orders, "{}\n"); err != nil {
+		<-p.gone
+		return
+	}
+	select {
+	case <-p.upTo:
+	case <-p.gone:
 	}
 }
 

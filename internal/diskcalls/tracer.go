@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -28,15 +28,27 @@ func Inside() {
 	}
 	os.Unsetenv(env)
 	syscall.CloseOnExec(3)
-	out := json.NewEncoder(os.NewFile(3, "events"))
+	out := &teller{to: json.NewEncoder(os.NewFile(3, "events"))}
 	if err := inside(out); err != nil {
-		out.Encode(event{Problem: err.Error()})
+		out.tell(event{Problem: err.Error()})
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-func inside(out *json.Encoder) error {
+// teller is used by the tracer and by whoever reads orders.
+type teller struct {
+	mu sync.Mutex
+	to *json.Encoder
+}
+
+func (t *teller) tell(e event) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.to.Encode(e)
+}
+
+func inside(out *teller) error {
 	runtime.LockOSThread() // whoever seizes a thread must also wait for it
 	cmd := exec.Command(os.Args[1], os.Args[2:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -45,7 +57,7 @@ func inside(out *json.Encoder) error {
 		return err
 	}
 	pid := cmd.Process.Pid
-	out.Encode(event{PID: pid})
+	out.tell(event{PID: pid})
 	in := json.NewDecoder(os.Stdin)
 	var o order
 	if err := in.Decode(&o); err != nil { // the program was not to be watched
@@ -54,7 +66,13 @@ func inside(out *json.Encoder) error {
 		return nil
 	}
 	go func() {
-		io.Copy(io.Discard, os.Stdin)
+		for {
+			var ask struct{}
+			if in.Decode(&ask) != nil {
+				break
+			}
+			out.tell(event{UpTo: true})
+		}
 		syscall.Kill(pid, syscall.SIGKILL)
 	}()
 	t := &tracer{pid: pid, order: o, out: out, open: map[int]*Call{}}
@@ -62,14 +80,14 @@ func inside(out *json.Encoder) error {
 		syscall.Kill(pid, syscall.SIGKILL)
 		return err
 	}
-	out.Encode(event{Watching: true})
+	out.tell(event{Watching: true})
 	return t.loop()
 }
 
 type tracer struct {
 	pid    int
 	order  order
-	out    *json.Encoder
+	out    *teller
 	open   map[int]*Call // by thread: begun and not ended
 	begun  int           // counted calls
 	ended  int           // told
@@ -243,7 +261,7 @@ func (t *tracer) exit(tid int, value int64) {
 
 func (t *tracer) tell(c *Call) {
 	t.ended++
-	t.out.Encode(event{Call: c})
+	t.out.tell(event{Call: c})
 }
 
 // call describes a system call that changes a file in the folders; nil when

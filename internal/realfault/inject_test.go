@@ -86,6 +86,7 @@ func disturbed(dir string, x exchange, f diskcalls.Fault, control string) (word,
 		return "", "", err
 	}
 	said, err := c.move(x, p)
+	p.Sync()
 	hit := false
 	select {
 	case <-p.Hit():

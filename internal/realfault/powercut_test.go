@@ -96,6 +96,7 @@ func observe(t *testing.T, x exchange, control string) recording {
 	if err != nil || said.Result != "done" {
 		t.Fatalf("%s %s %v", said.Result, said.Code, err)
 	}
+	p.Sync()
 	if err := p.Kill(); err != nil {
 		t.Fatal(err)
 	}
