@@ -22,7 +22,10 @@ import (
 // soakEnv is how long the soak takes, as time.ParseDuration reads it.
 const soakEnv = "DIANKA_SOAK"
 
-const soakSeed = 20261125
+const (
+	soakSeed   = 20261125
+	soakStarts = 8 // on the same files
+)
 
 // TestSoak runs a day of a shop's traffic through a desk in a short while,
 // with torn cards, cut lines and restarts. At the end everything agrees, and
@@ -44,13 +47,13 @@ func TestSoak(t *testing.T) {
 			return day.Add(time.Duration(float64(time.Since(begin)) / float64(length) * float64(24*time.Hour)))
 		},
 	}
-	for n := 0; time.Since(begin) < length || len(s.samples) < 8; n++ {
-		// A start of its own each time, on the same files.
+	for n := range soakStarts {
+		s.end = begin.Add(length * time.Duration(n+1) / soakStarts)
 		if !t.Run(fmt.Sprint("start ", n), s.segment) {
 			return
 		}
 	}
-	t.Logf("seed %d: %v, %d starts", soakSeed, s.counts, len(s.samples))
+	t.Logf("seed %d: %v, %d starts, %d samples", soakSeed, s.counts, soakStarts, len(s.samples))
 	for _, what := range []string{"done", "unknown", "refused", "off line", "torn"} {
 		if s.counts[what] == 0 {
 			t.Errorf("nothing was %s: not everything was tried", what)
@@ -82,6 +85,7 @@ type soak struct {
 	counts  map[string]int
 	samples []sample
 	opened  bool // a shift is open
+	end     time.Time
 	wishes  int
 }
 
@@ -105,12 +109,14 @@ func (s *soak) segment(t *testing.T) {
 		}
 		s.opened = true
 	}
-	for range 3 {
-		s.customer(r)
+	for ok := true; ok; ok = time.Now().Before(s.end) {
+		for range 2 {
+			s.customer(r)
+		}
+		r.LinkUp(true)
+		r.synced()
+		s.take()
 	}
-	r.LinkUp(true)
-	r.synced()
-	s.take()
 	r.stop()
 }
 
