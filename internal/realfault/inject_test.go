@@ -5,9 +5,7 @@ package realfault
 import (
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 
@@ -47,7 +45,6 @@ func TestEveryCall(t *testing.T) {
 						if n-1 < 12 {
 							t.Errorf("only %d calls: not everything was counted", n-1)
 						}
-						commands(t, dir)
 						return
 					}
 					words[word]++
@@ -151,15 +148,4 @@ func (c *till) stopped() error {
 		err = fmt.Errorf("after the disk failed the status does not say that the terminal has stopped")
 	}
 	return err
-}
-
-// commands runs the two audits as a person does.
-func commands(t *testing.T, dir string) {
-	t.Helper()
-	for _, name := range []string{"kioskd", "utilityd"} {
-		out, err := exec.Command(program(t, name), "audit", "--state", dir).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "verdict: clean") {
-			t.Errorf("%s audit: %v\n%s", name, err, out)
-		}
-	}
 }
