@@ -7,7 +7,7 @@ LISTEN  ?= 127.0.0.1:8095
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -ldflags "-X main.version=$(VERSION)"
 
-.PHONY: build run clean-state test check bench fuzz
+.PHONY: build run clean-state test check bench fuzz faults soak
 
 # With PC/SC, for this machine.
 build:
@@ -49,3 +49,16 @@ FUZZTIME ?= 1m
 fuzz:
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 		echo "# $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+
+# The built binaries killed, failed and cut off at every call to the disk, with
+# ten times the images of a power cut that `make test` looks at; PC/SC broken
+# at every command.
+faults:
+	DIANKA_POWERCUT_RANDOM=2000 $(GO) test -count=1 -v ./internal/diskcalls ./internal/powerloss ./internal/realfault
+	DIANKA_REQUIRE_PCSCD=1 $(GO) test -count=1 -v -run '^TestServiceBroken$$' ./internal/desk
+
+# A day of a shop's traffic with faults, and memory that must stay flat;
+# SOAK=8h for longer.
+SOAK ?= 5m
+soak:
+	DIANKA_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -v -run '^TestSoak$$' ./internal/desk

@@ -243,6 +243,10 @@ func (c chain) head(t money.TerminalID) journal.Head {
 	return journal.Head{Terminal: t, Epoch: c.epoch, Seq: c.seq, Hash: c.hash}
 }
 
+// Err is nil while the store can be used; then it is ErrStopped with what
+// failed, or ErrClosed.
+func (s *Store) Err() error { return s.usable() }
+
 // Identity is whose journal this is.
 func (s *Store) Identity() Identity { return s.now.Load().id }
 
@@ -289,10 +293,6 @@ func (s *Store) Commits() uint64 { return s.commits.Load() }
 func (s *Store) CommitTime() (whole, disk time.Duration) {
 	return time.Duration(s.writing.Load()), time.Duration(s.disk.Load())
 }
-
-// Err says why the store serves nothing any more, ErrStopped or ErrClosed;
-// nil while it serves.
-func (s *Store) Err() error { return s.usable() }
 
 // Remade gives the epoch in which the file was made anew from the second copy,
 // 0 when it never was, and whether it takes nothing new until the terminal is

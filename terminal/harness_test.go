@@ -48,6 +48,7 @@ type world struct {
 	left func()        // the caller goes away
 	card *simcard.Card // of a test that needs it later
 	more func(*Config) // alters what the terminal is made of
+	disk store.Disk    // beneath the file from the next open on; nil: the machine's
 }
 
 func mustCard(t testing.TB, n string) money.CardNumber {
@@ -142,7 +143,7 @@ func bareWorld(t *testing.T) *world {
 
 func (w *world) clock() time.Time { return w.now }
 
-func (w *world) open() { w.Helper(); w.openOn(store.Options{Clock: w.clock}) }
+func (w *world) open() { w.Helper(); w.openOn(store.Options{Clock: w.clock, Disk: w.disk}) }
 
 func (w *world) openOn(o store.Options) {
 	w.Helper()

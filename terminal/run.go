@@ -231,12 +231,12 @@ func (t *Terminal) append(ctx context.Context, d ...store.Draft) ([]journal.Entr
 	return nil, refuseCause(CodeStopped, err)
 }
 
-// isStopped reports whether the file can't be written, whoever found it out:
-// keeping an acknowledgement of the utility fails as an entry does.
+// isStopped reports whether the file could not be written, by a transaction
+// or by whoever else writes to it, such as the link.
 func (t *Terminal) isStopped() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.stopped || t.cfg.Store.Err() != nil
+	return t.stopped || errors.Is(t.cfg.Store.Err(), store.ErrStopped)
 }
 
 func (t *Terminal) setBusy(b bool) {
