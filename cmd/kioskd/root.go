@@ -24,6 +24,6 @@ func newRootCommand() *cobra.Command {
 		},
 	}
 	s.flags(cmd.Flags())
-	cmd.AddCommand(newServeCommand(), newEnrolCommand(), newAuditCommand(), newConfigCommand(), newHashPINCommand(), newReadersCommand())
+	cmd.AddCommand(newServeCommand(), newEnrolCommand(), newAuditCommand(), newEvidenceCommand(), newConfigCommand(), newHashPINCommand(), newReadersCommand())
 	return cmd
 }
