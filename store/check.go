@@ -106,6 +106,9 @@ func (s *Store) Check(ctx context.Context) (Report, error) {
 		return k.report, err
 	}
 	return k.report, s.view(func(tx *bbolt.Tx) (first error) {
+		if err := checkExtents(tx); err != nil {
+			return err
+		}
 		for err := range tx.Check() { // to the end, or bbolt's goroutine stays
 			if first == nil {
 				first = fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -113,6 +116,27 @@ func (s *Store) Check(ctx context.Context) (Report, error) {
 		}
 		return first
 	})
+}
+
+// checkExtents refuses a page that says that it goes on beyond the file.
+// bbolt's own check would name each of the pages that are not there, two
+// thousand million of them, and cannot be told to stop.
+func checkExtents(tx *bbolt.Tx) error {
+	pages := int(tx.Size() / int64(tx.DB().Info().PageSize))
+	for id := 0; id < pages; id++ {
+		p, err := tx.Page(id)
+		if err != nil {
+			return err
+		}
+		if p == nil || p.Type == "free" {
+			continue
+		}
+		if p.OverflowCount >= pages-id {
+			return fmt.Errorf("%w: page %d goes on for %d pages, the file has %d", ErrCorrupt, id, p.OverflowCount, pages)
+		}
+		id += p.OverflowCount
+	}
+	return nil
 }
 
 // checker makes the projections anew in memory, as far as they are small, and
