@@ -7,7 +7,7 @@ LISTEN  ?= 127.0.0.1:8095
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -ldflags "-X main.version=$(VERSION)"
 
-.PHONY: build run clean-state test check bench fuzz faults soak
+.PHONY: build run clean-state test check bench fuzz fuzz-night faults soak sim mutants
 
 # With PC/SC, for this machine.
 build:
@@ -44,11 +44,18 @@ check:
 bench:
 	$(GO) run ./internal/bench
 
-# A minute of each fuzz target; FUZZTIME=10m for longer.
+# A minute of each fuzz target; FUZZTIME=10m for longer. All run, whatever is
+# found; a finding fails at the end and lies in testdata/fuzz, to be committed
+# with its fix.
 FUZZTIME ?= 1m
 fuzz:
-	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-		echo "# $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || exit 1; done; done
+	@failed=; for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+		echo "# $$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p || failed="$$failed $$p.$$f"; done; done; \
+		if [ -n "$$failed" ]; then echo "findings:$$failed"; exit 1; fi
+
+# The same through a night.
+fuzz-night:
+	@$(MAKE) --no-print-directory fuzz FUZZTIME=10m
 
 # The built binaries killed, failed and cut off at every call to the disk, with
 # ten times the images of a power cut that `make test` looks at; PC/SC broken

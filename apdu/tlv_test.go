@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -70,6 +71,7 @@ func TestParseTLVRefuses(t *testing.T) {
 		{"no length", unhex(t, "84"), ErrTLVTruncated},
 		{"indefinite", unhex(t, "3080 0000"), ErrTLVIndefinite},
 		{"four gigabytes", unhex(t, "0484FFFFFFFF"), ErrTLVTruncated},
+		{"negative length", unhex(t, "048480000000"), ErrTLVTruncated},
 		{"length of five bytes", unhex(t, "04850000000001 00"), ErrTLVIndefinite},
 		{"length of 127 bytes", unhex(t, "04FF"), ErrTLVIndefinite},
 		{"length byte missing", unhex(t, "3081"), ErrTLVTruncated},
@@ -86,6 +88,22 @@ func TestParseTLVRefuses(t *testing.T) {
 		if _, err := ParseTLV(c.in); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
+	}
+}
+
+// No memory is taken on the word of a length.
+func TestFourGigabytes(t *testing.T) {
+	in := unhex(t, "84 84 FFFFFFFF")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range 100 {
+		if _, err := ParseTLV(in); !errors.Is(err, ErrTLVTruncated) {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 1<<20 {
+		t.Errorf("a hundred refusals took %d bytes", got)
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+
+	"github.com/dianka/dianka/terminal"
 )
 
 // policy lets pages load only what this server serves, with nothing inline.
@@ -41,6 +43,15 @@ func (s *Server) guard(next http.Handler) http.Handler {
 		}()
 		if !s.ours(r.Host) {
 			s.refuse(w, r, refusal(CodeWrongHost), "")
+			return
+		}
+		// A body in chunks may have come with a length as well, which net/http
+		// drops without a word: whoever stands before us may have gone by it
+		// and taken what we would read as the next request for this body. No
+		// screen sends chunks.
+		if len(r.TransferEncoding) > 0 {
+			h.Set("Connection", "close")
+			s.refuse(w, r, &terminal.Refusal{Code: CodeBadRequest, Detail: "a body needs a Content-Length"}, "")
 			return
 		}
 		// Reads of data are refused across sites as well: another port of

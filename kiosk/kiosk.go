@@ -192,9 +192,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.noteLocks(r.Context())
 }
 
-// Serve serves l until ctx ends, then lets the calls in flight finish.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	h := &http.Server{
+// http is the HTTP server around the handler: nobody may keep a connection by
+// sending slowly, or fill the memory before a handler is asked.
+func (s *Server) http() *http.Server {
+	return &http.Server{
 		Handler:           s,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
@@ -203,6 +204,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
+}
+
+// Serve serves l until ctx ends, then lets the calls in flight finish.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	h := s.http()
 	defer context.AfterFunc(ctx, s.stop)()
 	done := make(chan error, 1)
 	go func() { done <- h.Serve(l) }()

@@ -75,8 +75,13 @@ func (s *Server) pages(mux *http.ServeMux) error {
 }
 
 // kioskSession gives the customer's page a session of its own; it may redeem
-// and nothing else.
+// and nothing else. A page of another site that loads ours as a picture or a
+// frame gets none: some dozens of them would push out the session of the
+// screen at which a customer stands.
 func (s *Server) kioskSession(w http.ResponseWriter, r *http.Request) {
+	if dest := r.Header.Get("Sec-Fetch-Dest"); dest != "" && dest != "document" {
+		return
+	}
 	q := r.Clone(r.Context())
 	q.Header.Set("Dianka-Screen", "kiosk")
 	if s.door.caller(q, true).s == nil {

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/dianka/dianka/money"
 )
 
 var errBody = errors.New("kiosk: not the JSON object that this call takes")
@@ -16,8 +18,9 @@ var errBody = errors.New("kiosk: not the JSON object that this call takes")
 // decode reads one flat JSON object into the struct that v points to. Unlike
 // encoding/json it refuses members that the struct does not have, members
 // that come twice or in another case, null, numbers with a fraction or an
-// exponent where an amount is meant, text that is not UTF-8, and anything
-// after the object. A field is required unless its tag says omitempty.
+// exponent where an amount is meant, amounts of -0 or beyond money.MaxFen,
+// text that is not UTF-8, and anything after the object. A field is required
+// unless its tag says omitempty.
 func decode(body []byte, v any) error {
 	if !utf8.Valid(body) {
 		return fmt.Errorf("%w: not UTF-8", errBody)
@@ -54,6 +57,9 @@ func decode(body []byte, v any) error {
 		}
 		if err := json.Unmarshal(raw, f.Addr().Interface()); err != nil {
 			return fmt.Errorf("%w: member %q: %w", errBody, name, err)
+		}
+		if a, is := f.Interface().(money.Fen); is && (a > money.MaxFen || a < -money.MaxFen || string(raw) == "-0") {
+			return fmt.Errorf("%w: member %q: %w", errBody, name, money.ErrAmountRange)
 		}
 	}
 	if _, err := d.Token(); err != nil {

@@ -61,6 +61,9 @@ func (o Options) bolt() *bbolt.Options {
 				// bbolt would make a new database of an empty file.
 				f.Close()
 				return nil, fmt.Errorf("%w: the file is too short", ErrCorrupt)
+			} else if err := checkFreelist(f, i.Size()); err != nil {
+				f.Close()
+				return nil, err
 			}
 			return f, nil
 		},

@@ -63,6 +63,9 @@ func Verify(ctx context.Context, path string, o Options, full bool) (err error) 
 
 // structure is bbolt's own check.
 func structure(tx *bbolt.Tx) (first error) {
+	if err := checkExtents(tx); err != nil {
+		return err
+	}
 	for err := range tx.Check() { // to the end, or bbolt's goroutine stays
 		if first == nil {
 			first = fmt.Errorf("%w: %w", ErrCorrupt, err)

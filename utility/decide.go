@@ -316,8 +316,13 @@ func (s *Service) issueAllowance(ctx context.Context, from money.TerminalID, r w
 	if !s.master.MaySell(from) {
 		return no(wire.CodeTerminal)
 	}
+	asked, now := s.lookups.limiter(from), s.clock()
+	if asked.TokensAt(now) < 1 {
+		return no(wire.CodeRate)
+	}
 	st, err := s.vault.VerifySAMState(intake.ReadState(r.State, r.Challenge))
 	if errors.Is(err, vault.ErrMAC) || err == nil && st.SAM != r.SAM {
+		asked.AllowN(now, 1) // a guess at the MAC
 		return no(wire.CodeBadMAC)
 	}
 	if err != nil {

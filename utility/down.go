@@ -77,7 +77,7 @@ func (s *Service) Hello(ctx context.Context, from money.TerminalID, h wire.Hello
 	for _, v := range h.Have {
 		have[v.Kind] = v.Version
 	}
-	a.Sections, err = s.sections(ctx, from, have)
+	a.Sections, err = s.sections(ctx, from, have, a.Standing == wire.StandingGood)
 	return a, err
 }
 
@@ -108,6 +108,11 @@ func (s *Service) standing(ctx context.Context, h journal.Head) (wire.Standing, 
 	return wire.StandingGood, stored, nil
 }
 
+// maxItemsOf is how many open items of one terminal go down, so that one that
+// claims unknown outcomes without end does not push out those of others. A
+// shop has a few.
+const maxItemsOf = 1000
+
 // hotlistEvery is how often an unchanged hotlist is issued anew: terminals
 // stop redeeming when theirs is old (wire.Limits.HotlistStop), and only a new
 // version tells them that it still stands.
@@ -121,8 +126,10 @@ func hotlistVersion(m *master.Data, now time.Time) uint64 {
 
 // sections makes the sealed sections that are newer than what the terminal
 // has. A version is the line of the log that last touched the section, plus
-// one so that even an empty section is sent once.
-func (s *Service) sections(ctx context.Context, from money.TerminalID, have map[wire.SectionKind]uint64) ([][]byte, error) {
+// one so that even an empty section is sent once. A terminal that may not sell
+// now, or whose disk is a copy, gets no bills: it has no customers to show
+// them to, and may be in a thief's hands.
+func (s *Service) sections(ctx context.Context, from money.TerminalID, have map[wire.SectionKind]uint64, good bool) ([][]byte, error) {
 	now := s.clock()
 	var out [][]byte
 	send := func(x wire.Section) {
@@ -159,9 +166,10 @@ func (s *Service) sections(ctx context.Context, from money.TerminalID, have map[
 
 	if v, ok := newer(wire.SectionItems, itemsAt); ok {
 		x := wire.Section{Kind: wire.SectionItems, Version: v}
+		of := map[money.TerminalID]int{}
 		add := func(doubted bool) func(ledger.Item) error {
 			return func(it ledger.Item) error {
-				if len(x.Items) < wire.MaxOpenItems {
+				if of[it.Name.Terminal]++; len(x.Items) < wire.MaxOpenItems && of[it.Name.Terminal] <= maxItemsOf {
 					x.Items = append(x.Items, wire.Item{Name: it.Name, Card: it.Card, TxType: it.TxType, Counter: it.Counter, Amount: it.Amount, Doubted: doubted})
 				}
 				return nil
@@ -177,6 +185,9 @@ func (s *Service) sections(ctx context.Context, from money.TerminalID, have map[
 			return nil, err
 		}
 		send(x)
+	}
+	if !good {
+		return out, nil
 	}
 	list, line, made, err := s.billsAt(ctx, now, accountsAt)
 	if err != nil {
@@ -226,6 +237,12 @@ func (s *Service) billsAt(ctx context.Context, now time.Time, changed uint64) ([
 // Account looks one account up, at a limited rate per terminal.
 func (s *Service) Account(ctx context.Context, from money.TerminalID, q wire.AccountQuestion) (wire.AccountAnswer, error) {
 	now := s.clock()
+	s.masterMu.RLock()
+	sells := s.master.MaySell(from)
+	s.masterMu.RUnlock()
+	if !sells {
+		return wire.AccountAnswer{Refused: wire.CodeTerminal}, nil
+	}
 	if !s.lookups.limiter(from).AllowN(now, 1) {
 		return wire.AccountAnswer{Refused: wire.CodeRate}, nil
 	}

@@ -20,7 +20,8 @@ const (
 // Intake takes a batch. It stores the bytes before it judges them. The answer
 // says how far the epoch is stored, not beyond the batch's end: a batch that leaves a gap stores nothing,
 // one that was seen before stores nothing new. It fails with ErrRefused when
-// the batch is not what this terminal signed; then nothing of it counts.
+// the batch is not what this terminal signed, and with a LaterError when it
+// sent too many wrong cryptograms before; then nothing of it counts.
 func (s *Service) Intake(ctx context.Context, from money.TerminalID, b wire.Batch) (wire.Ack, error) {
 	if b.Terminal != from {
 		return wire.Ack{}, refused("a batch of terminal %s from %s", b.Terminal, from)
@@ -36,6 +37,9 @@ func (s *Service) Intake(ctx context.Context, from money.TerminalID, b wire.Batc
 	}
 	if err := b.Verify(ep.Key); err != nil {
 		return wire.Ack{}, refused("%w", err)
+	}
+	if wait := s.guesses.wait(from, s.clock()); wait > 0 {
+		return wire.Ack{}, &LaterError{wait}
 	}
 
 	// What is new is read and verified before the lock is taken, so that
@@ -66,9 +70,13 @@ func (s *Service) Intake(ctx context.Context, from money.TerminalID, b wire.Batc
 		}
 		var held []storage.Held
 		if fresh, ok := rest(&b, now); ok {
+			if wait := s.guesses.wait(from, s.clock()); wait > 0 { // what another connection sent meanwhile
+				return &LaterError{wait}
+			}
 			if held, err = s.take(ctx, fresh, prepared); err != nil {
 				return err
 			}
+			s.guesses.charge(from, s.clock(), held)
 		}
 		ack, err = s.ack(ctx, &b, now.Seq, held)
 		return err

@@ -85,6 +85,7 @@ type Service struct {
 	master   *master.Data
 
 	lookups lookups
+	guesses guesses
 	bills   bills
 	down    versions
 }

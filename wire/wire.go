@@ -97,7 +97,7 @@ func (m *HelloAnswer) Fields(c *canon.Codec) {
 	canon.U8(c, &m.Standing)
 	HeadFields(c, &m.Stored)
 	canon.I64(c, &m.Server)
-	canon.List(c, &m.Sections, 64, 4, func(c *canon.Codec, b *[]byte) { long(c, b, MaxSection) })
+	canon.List(c, &m.Sections, 64, 4, func(c *canon.Codec, b *[]byte) { canon.Long(c, b, MaxSection) })
 }
 
 // Batch carries entries From, From+1, … of one epoch, exactly the bytes that
@@ -356,27 +356,6 @@ func (m *AccountAnswer) Fields(c *canon.Codec) {
 	m.Bill.fields(c)
 }
 
-// long walks a four-byte length and that many bytes.
-func long(c *canon.Codec, b *[]byte, limit int) {
-	n := uint32(len(*b))
-	if len(*b) > limit {
-		c.Fail(fmt.Errorf("%w: %d bytes, at most %d", canon.ErrLimit, len(*b), limit))
-		return
-	}
-	canon.U32(c, &n)
-	if c.Reading() {
-		if int64(n) > int64(limit) || int64(n) > int64(c.Rest()) {
-			c.Fail(fmt.Errorf("%w: %d bytes claimed", canon.ErrShort, n))
-			return
-		}
-		*b = nil
-		if n > 0 {
-			*b = make([]byte, n)
-		}
-	}
-	canon.Fixed(c, *b)
-}
-
 // Sealed is an answer or a section as it travels: the canonical bytes of the
 // message and the utility's signature over what it is and what it says.
 type Sealed struct {
@@ -387,7 +366,7 @@ type Sealed struct {
 
 func (m *Sealed) Fields(c *canon.Codec) {
 	canon.String(c, &m.What, 32)
-	long(c, &m.Body, MaxSection)
+	canon.Long(c, &m.Body, MaxSection)
 	canon.Fixed(c, m.Signature[:])
 }
 

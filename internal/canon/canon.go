@@ -183,6 +183,27 @@ func String(c *Codec, v *string, limit int) {
 	}
 }
 
+// Long walks a four-byte length and that many bytes, at most limit.
+func Long(c *Codec, v *[]byte, limit int) {
+	n := uint32(len(*v))
+	if len(*v) > limit {
+		c.Fail(fmt.Errorf("%w: %d bytes, at most %d", ErrLimit, len(*v), limit))
+		return
+	}
+	U32(c, &n)
+	if c.reading {
+		if int64(n) > int64(limit) || int64(n) > int64(len(c.buf)) {
+			c.Fail(fmt.Errorf("%w: %d bytes claimed", ErrShort, n))
+			return
+		}
+		*v = nil
+		if n > 0 {
+			*v = make([]byte, n)
+		}
+	}
+	Fixed(c, *v)
+}
+
 // List walks a four-byte count and that many items, at most limit. Each item
 // takes at least min bytes, so that a count that the input does not back is
 // refused before anything is allocated.

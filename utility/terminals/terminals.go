@@ -283,15 +283,17 @@ func (d *door) renew(ctx context.Context, t pki.Terminal, r wire.RenewRequest) (
 func (d *door) enrol(w http.ResponseWriter, r *http.Request) {
 	begin, id := d.opt.Clock(), requestID()
 	answer, err := func() ([]byte, error) {
+		var q wire.EnrolRequest
+		if err := d.read(w, r, maxEnrol, &q); err != nil {
+			return nil, err
+		}
+		// A place is taken when the small body is there: anybody may come
+		// here, and four that send slowly would keep everybody out.
 		select {
 		case d.enrols <- struct{}{}:
 			defer func() { <-d.enrols }()
 		default:
 			return nil, busy(http.StatusServiceUnavailable, "too many enrolments at a time")
-		}
-		var q wire.EnrolRequest
-		if err := d.read(w, r, maxEnrol, &q); err != nil {
-			return nil, err
 		}
 		if err := q.Verify(); err != nil {
 			return nil, err
@@ -438,9 +440,12 @@ func tooLong(n int64) error {
 // judge turns what the service said into what the terminal is told.
 func judge(err error) *refusal {
 	var r *refusal
+	var later *utility.LaterError
 	switch {
 	case errors.As(err, &r):
 		return r
+	case errors.As(err, &later):
+		return &refusal{status: http.StatusTooManyRequests, word: WordBusy, after: later.After, cause: err}
 	case errors.Is(err, wire.ErrMessage), errors.Is(err, utility.ErrInput):
 		return &refusal{status: http.StatusBadRequest, word: WordMessage, cause: err}
 	case errors.Is(err, utility.ErrCode):
