@@ -291,7 +291,7 @@ func TestSessions(t *testing.T) {
 	f.insert(cardA)
 	old := b.cookies[clerkCookie]
 	b.do("POST", "/api/v1/logout", `{}`)
-	other := clerkOf(t, newServer(t, f.fake)) // another run of the program, before a restart
+	other := loggedIn(t, newServer(t, f.fake)) // another run of the program, before a restart
 	k := open(t, s)
 	k.raw("GET", "/kiosk", "")
 	kiosk := k.cookies[kioskCookie]
@@ -337,7 +337,7 @@ func TestSessions(t *testing.T) {
 	}
 }
 
-func clerkOf(t *testing.T, s *Server) string {
+func loggedIn(t *testing.T, s *Server) string {
 	b := open(t, s)
 	b.login("7", "2468")
 	return b.cookies[clerkCookie]

@@ -19,7 +19,7 @@ import (
 func Verify(ctx context.Context, path string, o Options, full bool) (err error) {
 	defer guard(&err)()
 	b := o.bolt()
-	b.ReadOnly = true
+	b.ReadOnly, b.PreLoadFreelist = true, true // the check of pages asks which are free
 	db, err := bbolt.Open(path, 0o600, b)
 	if err != nil {
 		return opening(err)

@@ -203,7 +203,7 @@ func TestForkAfterAck(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 	for i, v := range a.Verdicts {
-		if v.Seq != uint64(i)+1 || v.Code != wire.VerdictHeld || v.Reason != utility.ReasonEquivocation {
+		if v.Seq != uint64(i)+1 || v.Code != wire.VerdictHeld || v.Reason != wire.ReasonEquivocation {
 			t.Errorf("%+v", v)
 		}
 	}

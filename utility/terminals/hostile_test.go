@@ -538,20 +538,15 @@ func TestRapidReset(t *testing.T) {
 			}
 		}
 	}()
-	sent := 0
-	for i := range uint32(20_000) {
+	for i := range uint32(20_000) { // some may lie in buffers when the server has ended it
 		s := 2*i + 1
 		if h.frame(frameHeaders, endHeaders, s, block(wire.PathQuestions)) != nil ||
 			h.frame(frameData, endStream, s, body) != nil || h.frame(frameReset, 0, s, []byte{0, 0, 0, 8}) != nil {
 			break
 		}
-		sent++
 	}
 	if code := <-ended; code != enhanceYourCalm {
 		t.Errorf("ended with %d", code)
-	}
-	if sent == 20_000 {
-		t.Error("the server took them all")
 	}
 	if n := most.Load(); n > 16 || d.total() > 16+4*16 {
 		t.Errorf("%d at a time, %d in all", n, d.total())
