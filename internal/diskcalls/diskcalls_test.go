@@ -158,7 +158,7 @@ func TestEveryCallIsTold(t *testing.T) {
 // not done.
 func TestOneCallFails(t *testing.T) {
 	for _, at := range []int{2, 20, records + 1, records + 2} {
-		said, calls, _ := watched(t, Fault{At: at, Errno: syscall.ENOSPC})
+		said, calls, dir := watched(t, Fault{At: at, Errno: syscall.ENOSPC})
 		if strings.Count(said, "failed:") != 1 || !strings.Contains(said, "no space left") {
 			t.Errorf("at %d it said %q", at, said)
 		}
@@ -166,6 +166,10 @@ func TestOneCallFails(t *testing.T) {
 		for _, c := range calls {
 			if c.Injected && c.Errno == syscall.ENOSPC {
 				failed++
+				b, err := os.ReadFile(filepath.Join(dir, "renamed"))
+				if want := fmt.Sprintf("record %02d", c.Offset/16); c.Name == "pwrite64" && (err != nil || strings.Contains(string(b), want)) {
+					t.Errorf("at %d: what failed was written all the same (%v)", at, err)
+				}
 			}
 		}
 		if failed != 1 || len(calls) != records+4 {

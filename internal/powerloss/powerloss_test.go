@@ -132,6 +132,13 @@ func TestNames(t *testing.T) {
 	want(t, got[4], "x=A;", "new=B;x=A;", "x=B;")
 	want(t, got[5], "x=B;")
 
+	// Nor does the sync of a folder cover a name that came while it was on its
+	// way.
+	calls := began(diskcalls.Call{Name: "open", Path: folder + "/new"}, sync(""))
+	calls[1].Began = 0
+	got = images(t, map[string]string{}, calls)
+	want(t, got[2], "", "new=;")
+
 	// Without the sync of the file its new content may be missing.
 	got = images(t, map[string]string{"x": sector("a")}, began(
 		diskcalls.Call{Name: "open", Path: folder + "/new"},
