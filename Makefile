@@ -61,7 +61,7 @@ fuzz-night:
 # ten times the images of a power cut that `make test` looks at; PC/SC broken
 # at every command.
 faults:
-	DIANKA_POWERCUT_RANDOM=2000 $(GO) test -count=1 -v ./internal/diskcalls ./internal/powerloss ./internal/realfault
+	DIANKA_POWERCUT_RANDOM=2000 $(GO) test -count=1 -timeout 1h -v ./internal/diskcalls ./internal/powerloss ./internal/realfault
 	DIANKA_REQUIRE_PCSCD=1 $(GO) test -count=1 -v -run '^TestServiceBroken$$' ./internal/desk
 
 # A day of a shop's traffic with faults, and memory that must stay flat;
