@@ -22,7 +22,7 @@ type wish struct {
 }
 
 func (w *world) act(a Action) {
-	s := w.stations[a.T]
+	s := w.stations[a.T%len(w.stations)]
 	c := w.twin(w.chips[a.C], a.R)
 	switch a.Do {
 	case TopUp, Redeem, Sell, Void, ReturnCash, Again, Sync, Maintain, Shift:

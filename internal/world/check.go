@@ -25,8 +25,7 @@ func (w *world) stationOf(id money.TerminalID) *station {
 			return s
 		}
 	}
-	w.fail("no terminal %s", id)
-	return nil
+	return &station{w: w, id: id, shop: shops[1]} // not in a small world
 }
 
 // moved holds law 3 at the moment when a chip moved value: the intent is
@@ -228,26 +227,33 @@ func (w *world) heal() {
 			w.fail("terminal %d does not start after everything was mended", s.no+1)
 		}
 	}
-	for range 4 {
+	for round := range 4 {
 		for _, s := range w.stations {
 			s.turn(true)
-			if mustEnrol(s.up.Standing()) || s.crooked {
+			if mustEnrol(s.up.Standing()) || s.crooked && round == 0 {
 				w.figures.Found["terminal that must be enrolled again"]++
 				s.enrol()
 				s.turn(true)
 			}
-			s.maintain()
-			s.turn(true)
+			if round == 0 {
+				s.maintain()
+				s.turn(false)
+			}
 		}
+		look := w.unsettled()
 		for _, s := range w.stations {
+			if len(look) == 0 {
+				break
+			}
+			s.turn(true) // what is open now
 			for _, c := range w.chips {
-				if c.clone == nil {
+				if c.clone == nil && look[c.number] {
 					w.insert(s, c)
 				}
 			}
 			s.card.pull()
 			w.settleEvents()
-			s.turn(true)
+			s.turn(false)
 			time.Sleep(time.Minute)
 		}
 		w.check()
@@ -255,6 +261,23 @@ func (w *world) heal() {
 			return
 		}
 	}
+}
+
+// unsettled are the cards about which something is open or doubted.
+func (w *world) unsettled() map[money.CardNumber]bool {
+	out := map[money.CardNumber]bool{}
+	for _, s := range w.stations {
+		list, err := s.st.OpenTransactions()
+		w.must(err, "read what is open")
+		for _, t := range list {
+			out[t.Card] = true
+		}
+	}
+	state := ledger.InHeld
+	for _, q := range []storage.ItemQuery{{State: &state}, {Doubted: true}} {
+		w.must(w.utility.db.Items(w.ctx, q, func(it ledger.Item) error { out[it.Card] = true; return nil }), "read what is open")
+	}
+	return out
 }
 
 // quiet reports whether nothing is open any more.

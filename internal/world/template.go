@@ -39,6 +39,7 @@ type template struct {
 	db       []byte // the utility's database
 	cards    []cardTemplate
 	stations []stationTemplate
+	moves    []*move // that the chips have made
 }
 
 type cardTemplate struct {
@@ -59,6 +60,7 @@ type stationTemplate struct {
 	samN money.SAMID
 	keys uplink.Keys
 	file []byte
+	copy []byte // the second copy
 }
 
 // Accounts of a world; the last is one that nobody knows.

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,14 +50,18 @@ func run(t *testing.T, seed uint64, keep []int) (f Figures, failure *Failure) {
 func warm(t *testing.T) {
 	t.Run("template", func(t *testing.T) {
 		cryptotest.SetGlobalRandom(t, 0)
-		if _, err := theTemplate(); err != nil {
-			t.Fatal(err)
-		}
+		dir := folder(t)
+		synctest.Test(t, func(t *testing.T) {
+			if err := Furnish(dir); err != nil {
+				t.Fatal(err)
+			}
+		})
 	})
 }
 
 // TestSeeds runs worlds.
 func TestSeeds(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // a world is small and short
 	warm(t)
 	var sum Figures
 	start := time.Now()
