@@ -208,6 +208,9 @@ func Open(path string, o Options) (*Store, error) {
 	if s.opts.Reserve == 0 {
 		s.opts.Reserve = defaultReserve
 	}
+	if s.opts.Ballast == 0 {
+		s.opts.Ballast = defaultBallast
+	}
 	rand.Read(s.boot[:])
 	if err := s.open(); err != nil {
 		if s.second != nil {
@@ -218,6 +221,7 @@ func Open(path string, o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.holdBallast()
 	go s.write()
 	return s, nil
 }

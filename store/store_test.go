@@ -788,6 +788,7 @@ type disk struct {
 	machine
 	commit func(*bbolt.Tx) error
 	free   func(string) (uint64, error)
+	remove func()
 }
 
 func (d disk) Commit(tx *bbolt.Tx) error {
