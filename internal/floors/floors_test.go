@@ -25,7 +25,7 @@ var floor = map[string]int{
 	"terminal": 2,
 	"kiosk":    3, "uplink": 3, "utility": 3,
 	"cmd": 4, "internal/config": 0, "internal/station": 4, "internal/desk": 4, "internal/bench": 4, "internal/floors": 4,
-	"internal/cli": 4, "internal/filelock": 0, "internal/terminalaudit": 2,
+	"internal/cli": 4, "internal/filelock": 0, "internal/fscheck": 0, "internal/terminalaudit": 2,
 }
 
 // forbidden lists what the floors alone would allow. A pattern ending in /…
