@@ -17,6 +17,13 @@ const defaultBallast = 8 << 20 // bytes
 // Ballast reports whether the ballast is in its place.
 func (s *Store) Ballast() bool { return s.ballast.Load() }
 
+// Room is the space on the file's disk that this process may still use, and
+// the reserve below which nothing new begins, in bytes.
+func (s *Store) Room() (free uint64, reserve int64, err error) {
+	free, err = s.opts.Disk.Free(filepath.Dir(s.path))
+	return free, s.opts.Reserve, err
+}
+
 func (s *Store) ballastPath() string { return beside(s.path, ".ballast") }
 
 // holdBallast makes the ballast when it is not there and the disk has room

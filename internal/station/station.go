@@ -71,6 +71,9 @@ func keysPath(dir string) string  { return filepath.Join(dir, "terminal.keys") }
 // StorePath is where the terminal's file lies in its folder.
 func StorePath(dir string) string { return storePath(dir) }
 
+// KeysPath is where the terminal's keys lie in its folder.
+func KeysPath(dir string) string { return keysPath(dir) }
+
 // Enrolled reports whether the folder holds a terminal.
 func Enrolled(dir string) bool {
 	_, err := os.Stat(keysPath(dir))
