@@ -309,16 +309,6 @@ func (s *Store) keepCopy(before, m *memory) {
 	}
 }
 
-// rewindCopy takes out of the copy what the file did not take.
-func (s *Store) rewindCopy() {
-	if s.second.file == nil {
-		return
-	}
-	if err := s.second.rewind(); err != nil {
-		s.breakCopy(err)
-	}
-}
-
 // breakCopy gives the copy up until the next Open. What is written from now
 // on is in the file alone.
 func (s *Store) breakCopy(err error) {

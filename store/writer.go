@@ -149,7 +149,8 @@ func (s *Store) commitGroup(group []*request) {
 			failAll(s.stop(err))
 			return
 		}
-		s.rewindCopy()
+		// The copy has the entries of this try; those of the next, as long,
+		// take their place.
 		for _, r := range group {
 			r.err = nil
 		}
