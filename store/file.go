@@ -104,7 +104,11 @@ func Create(path string, id Identity, o Options) (err error) {
 		}
 		return fmt.Errorf("%s: %w", path, ErrExists)
 	}
-	if _, err := os.Lstat(o.copyPath(path)); err == nil {
+	if o.Disk == nil {
+		o.Disk = machine{}
+	}
+	if f, err := openCopy(o.Disk, o.copyPath(path), os.O_RDONLY); err == nil {
+		f.Close()
 		return fmt.Errorf("%s: %w: it is of a file that is no longer there, and holds entries that the utility may not have: make the file anew from it; nothing was changed", o.copyPath(path), ErrCopy)
 	}
 	tmp, err := build(path, id, func(*bbolt.Tx) error { return nil })
