@@ -107,7 +107,11 @@ func Create(path string, id Identity, o Options) (err error) {
 		}
 		return fmt.Errorf("%s: %w", path, ErrExists)
 	}
-	if _, err := os.Lstat(o.copyPath(path)); err == nil {
+	if o.Disk == nil {
+		o.Disk = machine{}
+	}
+	if f, err := openCopy(o.Disk, o.copyPath(path), os.O_RDONLY); err == nil {
+		f.Close()
 		return fmt.Errorf("%s: %w: it is of a file that is no longer there, and holds entries that the utility may not have: make the file anew from it; nothing was changed", o.copyPath(path), ErrCopy)
 	}
 	tmp, err := build(path, id, func(*bbolt.Tx) error { return nil })
@@ -211,6 +215,9 @@ func Open(path string, o Options) (*Store, error) {
 	if s.opts.Reserve == 0 {
 		s.opts.Reserve = defaultReserve
 	}
+	if s.opts.Ballast == 0 {
+		s.opts.Ballast = defaultBallast
+	}
 	rand.Read(s.boot[:])
 	if err := s.open(); err != nil {
 		if s.second != nil {
@@ -221,6 +228,7 @@ func Open(path string, o Options) (*Store, error) {
 		}
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	s.holdBallast()
 	go s.write()
 	return s, nil
 }

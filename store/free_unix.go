@@ -2,7 +2,14 @@
 
 package store
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+)
+
+// diskFull reports whether an error is for want of room.
+func diskFull(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
 
 // freeSpace is the disk space that this process may still use, in bytes.
 func freeSpace(path string) (uint64, error) {

@@ -1,6 +1,15 @@
 package store
 
-import "golang.org/x/sys/windows"
+import (
+	"errors"
+
+	"golang.org/x/sys/windows"
+)
+
+// diskFull reports whether an error is for want of room.
+func diskFull(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL) || errors.Is(err, windows.ERROR_HANDLE_DISK_FULL)
+}
 
 // freeSpace is the disk space that this process may still use, in bytes.
 func freeSpace(path string) (uint64, error) {

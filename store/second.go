@@ -339,9 +339,6 @@ func (c *copyFile) advance(frames []byte, n uint64) {
 	c.held += n
 }
 
-// rewind takes back what append wrote when the file did not take it.
-func (c *copyFile) rewind() error { return c.file.Truncate(c.size) }
-
 func (c *copyFile) close() {
 	if c.file != nil {
 		c.file.Close()

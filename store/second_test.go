@@ -269,7 +269,8 @@ func TestCopyAside(t *testing.T) {
 	here := bytesOf(t, s.path)
 	loose := appendFrame(bytesOf(t, s.Copy().Path), frame{journal.Ref{Epoch: 1, Seq: 3}, journal.Hash{9}, []byte("does not follow")})
 	for what, b := range map[string][]byte{
-		"fork": other, "an entry that does not follow": loose, "damaged in the middle": gap, "another terminal's": stranger, "no copy at all": []byte(strings.Repeat("x", 500)), "empty": {},
+		"fork": other, "fork as long as the file": other[:len(first)+(len(other)-len(first))/3],
+		"an entry that does not follow": loose, "damaged in the middle": gap, "another terminal's": stranger, "no copy at all": []byte(strings.Repeat("x", 500)), "empty": {},
 	} {
 		t.Run(what, func(t *testing.T) {
 			place(t, s.path, here)

@@ -65,6 +65,7 @@ type Options struct {
 	InitialMmap int              // bytes of address space to map at once; 0 = by platform
 	Rebuild     bool             // make the projections anew while opening, as Store.Rebuild does
 	Reserve     int64            // bytes of free disk below which nothing new may begin; 0 = 64 MiB
+	Ballast     int64            // bytes held back for outcomes on a full disk, in a file with the ending .ballast; 0 = 8 MiB, less than 0 = none
 	Disk        Disk             // what the file lies on; nil = this machine's
 	Copy        string           // path of the second copy, better on other media; empty = beside the file, with the ending .copy
 }
@@ -168,6 +169,7 @@ type Store struct {
 	disk    atomic.Int64 // nanoseconds of it waiting for the disk
 	second  *copyFile    // the writer's
 	copy    atomic.Pointer[CopyStatus]
+	ballast atomic.Bool  // the ballast is in its place
 	gate    sync.RWMutex // held for writing while projections are rebuilt
 	once    sync.Once
 	closing error

@@ -830,6 +830,7 @@ type disk struct {
 	Machine
 	commit func(*bbolt.Tx) error
 	free   func(string) (uint64, error)
+	remove func()
 }
 
 func (d disk) Commit(tx *bbolt.Tx) error {

@@ -125,23 +125,40 @@ func (s *Store) commitGroup(group []*request) {
 	}
 	start := time.Now()
 	defer func() { s.writing.Add(int64(time.Since(start))) }()
-	m := s.now.Load().clone()
-	tx, wrote, err := s.plan(group, m)
-	if err != nil {
-		failAll(err)
-		return
-	}
-	if !wrote {
-		tx.Rollback()
-		return
-	}
-	if err := s.finish(tx, m); err != nil {
-		failAll(s.stop(err))
-		return
+	var m *memory
+	for {
+		m = s.now.Load().clone()
+		tx, wrote, err := s.plan(group, m)
+		if err != nil {
+			failAll(err)
+			return
+		}
+		if !wrote {
+			tx.Rollback()
+			return
+		}
+		id := tx.ID()
+		err = s.finish(tx, m)
+		if err == nil {
+			break
+		}
+		tx.Rollback() // where the commit did not end it
+		// For want of room, and certainly not in the file: with the room of
+		// the ballast it may be written. There is one, so this ends.
+		if !diskFull(err) || !s.unwritten(id) || !s.dropBallast() {
+			failAll(s.stop(err))
+			return
+		}
+		// The copy has the entries of this try; those of the next, as long,
+		// take their place.
+		for _, r := range group {
+			r.err = nil
+		}
 	}
 	s.commits.Add(1)
 	before := s.now.Swap(m)
 	s.keepCopy(before, m)
+	s.holdBallast()
 }
 
 // plan runs the plans of the group in one transaction. It gives an error only
@@ -207,7 +224,14 @@ func (s *Store) finish(tx *bbolt.Tx, m *memory) (err error) {
 	switch cerr := <-copied; {
 	case err != nil:
 	case cerr != nil:
-		s.breakCopy(cerr)
+		if diskFull(cerr) && s.dropBallast() {
+			cerr = s.second.append(m.frames)
+		}
+		if cerr != nil {
+			s.breakCopy(cerr)
+			break
+		}
+		s.second.advance(m.frames, m.framed)
 	default:
 		s.second.advance(m.frames, m.framed)
 	}
@@ -420,8 +444,12 @@ func advance(tx *bbolt.Tx, m *memory, epoch uint32, through uint64, sealed []byt
 
 // PutSection keeps a section whose signature the caller has checked; sec is
 // what sealed decodes to, and its lists are the store's from now on. The
-// version held already changes nothing; an older one fails with ErrSection.
+// version held already changes nothing; an older one fails with ErrSection,
+// and one for which the disk has no room beyond the reserve with ErrFull.
 func (s *Store) PutSection(sealed []byte, sec wire.Section) error {
+	if free, err := s.opts.Disk.Free(filepath.Dir(s.path)); err == nil && free < uint64(s.opts.Reserve) {
+		return fmt.Errorf("%w (%d bytes free)", ErrFull, free)
+	}
 	wrote := false
 	err := s.submit(context.Background(), func(tx *bbolt.Tx, m *memory) (bool, error) {
 		if !sec.Terminal.IsZero() && sec.Terminal != m.id.Terminal {

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"github.com/dianka/dianka/internal/canon"
 	"github.com/dianka/dianka/money"
@@ -168,6 +169,15 @@ func (k Keys) pair() (*tls.Certificate, error) {
 		return nil, fmt.Errorf("%w: the certificate is of another key", ErrKeys)
 	}
 	return &tls.Certificate{Certificate: [][]byte{k.Certificate}, PrivateKey: signer, Leaf: leaf}, nil
+}
+
+// Validity is from when until when the certificate opens connections.
+func (k Keys) Validity() (from, until time.Time, err error) {
+	pair, err := k.pair()
+	if err != nil {
+		return from, until, err
+	}
+	return pair.Leaf.NotBefore, pair.Leaf.NotAfter, nil
 }
 
 // LoadKeys reads a key file. It fails with os.ErrNotExist, ErrKeys, or

@@ -219,6 +219,8 @@ func (c *Client) hello(ctx context.Context, e store.Epoch) (a wire.HelloAnswer, 
 		switch err := c.cfg.Journal.PutSection(sealed, sec); {
 		case errors.Is(err, store.ErrSection): // older than ours: a server that lags behind
 			c.log.Warn("section refused", "kind", sec.Kind, "version", sec.Version, "err", err)
+		case errors.Is(err, store.ErrFull): // entries still go up
+			c.log.Error("no room for a section", "kind", sec.Kind, "version", sec.Version, "err", err)
 		case err != nil:
 			return a, false, err
 		default:

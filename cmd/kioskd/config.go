@@ -20,15 +20,16 @@ const envPrefix = "KIOSKD"
 
 // Config is the configuration of a terminal in a shop.
 type Config struct {
-	State    string        `yaml:"state" doc:"folder of the terminal's file and keys, mode 0700"`
-	Copy     string        `yaml:"copy" doc:"file that holds a second copy of what the utility does not have yet, best on another disk than state; empty for terminal.copy in state"`
-	Utility  string        `yaml:"utility" doc:"address of the utility, https://host:port"`
-	Shop     string        `yaml:"shop" doc:"name of the shop on the screens; may be empty"`
-	Screens  ScreensConfig `yaml:"screens" doc:"who may see the screens"`
-	Readers  ReadersConfig `yaml:"readers" doc:"card readers, pcsc:<name> or any part of the name that fits one reader only; kioskd readers lists them"`
-	Staff    []StaffConfig `yaml:"staff" doc:"who may log in at the clerk's screen"`
-	TestKeys bool          `yaml:"test_keys" doc:"true for a bench with test SAMs and test cards: then only those are served, otherwise they are refused"`
-	Log      cli.Log       `yaml:"log" doc:"what is logged, to standard error"`
+	State            string        `yaml:"state" doc:"folder of the terminal's file and keys, mode 0700"`
+	Copy             string        `yaml:"copy" doc:"file that holds a second copy of what the utility does not have yet, best on another disk than state; empty for terminal.copy in state"`
+	UnsafeFilesystem string        `yaml:"unsafe_filesystem" doc:"the reason why state may lie on a filesystem that loses what it was told to keep; empty: then kioskd does not serve there"`
+	Utility          string        `yaml:"utility" doc:"address of the utility, https://host:port"`
+	Shop             string        `yaml:"shop" doc:"name of the shop on the screens; may be empty"`
+	Screens          ScreensConfig `yaml:"screens" doc:"who may see the screens"`
+	Readers          ReadersConfig `yaml:"readers" doc:"card readers, pcsc:<name> or any part of the name that fits one reader only; kioskd readers lists them"`
+	Staff            []StaffConfig `yaml:"staff" doc:"who may log in at the clerk's screen"`
+	TestKeys         bool          `yaml:"test_keys" doc:"true for a bench with test SAMs and test cards: then only those are served, otherwise they are refused"`
+	Log              cli.Log       `yaml:"log" doc:"what is logged, to standard error"`
 }
 
 // ScreensConfig says where the screens are.

@@ -33,6 +33,9 @@ func newRecoverCommand() *cobra.Command {
 				}
 				cfg.Dir, cfg.Copy = c.State, c.Copy
 			}
+			if foreign(cfg.Dir) {
+				return fmt.Errorf("%s belongs to another user: run this as the user of the daemon, or it could not open what is made; nothing was changed", cfg.Dir)
+			}
 			r, err := station.Recover(cmd.Context(), cfg)
 			if errors.Is(err, store.ErrInUse) {
 				return fmt.Errorf("the terminal's file in %s is %w: the daemon is running; stop it first", cfg.Dir, cli.ErrInUse)

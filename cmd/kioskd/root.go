@@ -24,6 +24,6 @@ func newRootCommand() *cobra.Command {
 		},
 	}
 	s.flags(cmd.Flags())
-	cmd.AddCommand(newServeCommand(), newEnrolCommand(), newAuditCommand(), newRecoverCommand(), newEvidenceCommand(), newCheckFileCommand(), newConfigCommand(), newHashPINCommand(), newReadersCommand())
+	cmd.AddCommand(newServeCommand(), newEnrolCommand(), newAuditCommand(), newRecoverCommand(), newEvidenceCommand(), newCheckFileCommand(), newDoctorCommand(), newConfigCommand(), newHashPINCommand(), newReadersCommand())
 	return cmd
 }

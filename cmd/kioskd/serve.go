@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/internal/config"
+	"github.com/dianka/dianka/internal/fscheck"
 	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/kiosk"
 	"github.com/dianka/dianka/reader"
@@ -42,6 +44,9 @@ func serve(cmd *cobra.Command, path string) (err error) {
 	if c.TestKeys {
 		log.Warn("test_keys is set: only test cards are served, which anybody can make")
 	}
+	if err := c.checkFilesystem(log, fscheck.Dir); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	line, err := kiosk.Listen(c.Screens.Listen, c.Screens.Remote)
 	if err != nil {
 		return fmt.Errorf("%w: screens.listen: %w", config.ErrFile, err)
@@ -72,6 +77,26 @@ func serve(cmd *cobra.Command, path string) (err error) {
 	}
 	log.Info("the terminal serves", "terminal", st.Store.Identity().Terminal, "screens", "http://"+line.Addr().String()+"/", "version", version)
 	return runScreens(cmd.Context(), screens, line, st.Run)
+}
+
+// checkFilesystem refuses to serve where the terminal's file would not be
+// safe, unless the configuration gives a reason, which is logged. A bench with
+// test keys has no money and may lie anywhere.
+func (c Config) checkFilesystem(log *slog.Logger, look func(string) (fscheck.Verdict, error)) error {
+	if _, err := os.Stat(c.State); err != nil {
+		return nil // not enrolled: what follows says so
+	}
+	v, err := look(c.State)
+	switch {
+	case err != nil:
+		log.Warn("the filesystem of the state folder could not be looked at", "state", c.State, "err", err)
+	case v.State == fscheck.OK:
+	case v.State == fscheck.Unsafe && c.UnsafeFilesystem == "" && !c.TestKeys:
+		return fmt.Errorf("%w: state: %s lies on %s (%s): %s. Nothing was opened or written. Move it to ext4 or xfs on a disk of this machine, or give a reason in unsafe_filesystem", config.ErrFile, c.State, v.Type, v.Mount, v.Says)
+	default:
+		log.Warn("the filesystem of the state folder may lose records", "type", v.Type, "mount", v.Mount, "says", v.Says, "accepted_because", c.UnsafeFilesystem)
+	}
+	return nil
 }
 
 // runScreens serves until ctx ends or the terminal does. Screens end before

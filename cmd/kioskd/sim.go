@@ -17,6 +17,7 @@ import (
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/internal/desk"
 	"github.com/dianka/dianka/internal/filelock"
+	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/kiosk"
 	"github.com/dianka/dianka/reader/pcsc"
 	"github.com/dianka/dianka/store"
@@ -117,6 +118,9 @@ func (s *sim) welcome(cmd *cobra.Command, at net.Addr, readers string, crew []pe
 func (s *sim) explain(err error) error {
 	if errors.Is(err, filelock.ErrHeld) || errors.Is(err, store.ErrInUse) {
 		return fmt.Errorf("the state folder %s is %w: stop the kioskd that runs on it with Ctrl-C, or give this one a folder of its own with --state and an address of its own with --listen", s.state, cli.ErrInUse)
+	}
+	if errors.Is(err, station.ErrDamaged) {
+		return fmt.Errorf("%w; %w. Of a desk, `kioskd recover --state %s` shows the way; deleting the folder starts anew", err, cli.ErrDamaged, s.state)
 	}
 	return err
 }

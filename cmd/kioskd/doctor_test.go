@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dianka/dianka/internal/config"
+	"github.com/dianka/dianka/internal/fscheck"
+	"github.com/dianka/dianka/internal/station"
+	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/store"
+)
+
+func on(s fscheck.State) func(string) (fscheck.Verdict, error) {
+	return func(string) (fscheck.Verdict, error) {
+		return fscheck.Verdict{State: s, Type: "afs", Mount: "/m", Says: "because"}, nil
+	}
+}
+
+// TestDoctor finds each thing that can be wrong, and calls nothing wrong that
+// is not.
+func TestDoctor(t *testing.T) {
+	now := time.Now()
+	id := store.Identity{Terminal: money.TerminalID{1}, Shop: 1, Epoch: 1}
+	for _, c := range []struct {
+		name         string
+		set          func(t *testing.T, d *doctor)
+		check, state string
+		says         string
+	}{
+		{"filesystem", func(t *testing.T, d *doctor) {}, "filesystem", fine, "afs"},
+		{"unsafe filesystem", func(t *testing.T, d *doctor) { d.filesystem = on(fscheck.Unsafe) }, "filesystem", problem, "because"},
+		{"unsafe filesystem, accepted", func(t *testing.T, d *doctor) {
+			d.filesystem, d.c.UnsafeFilesystem = on(fscheck.Unsafe), "the reason"
+		}, "filesystem", warning, "the reason"},
+		{"unknown filesystem", func(t *testing.T, d *doctor) { d.filesystem = on(fscheck.Warning) }, "filesystem", warning, "because"},
+		{"folder", func(t *testing.T, d *doctor) {}, "folder", fine, ""},
+		{"open folder", func(t *testing.T, d *doctor) { os.Chmod(d.c.State, 0o750) }, "folder", problem, "0750"},
+		{"no folder", func(t *testing.T, d *doctor) { os.RemoveAll(d.c.State) }, "folder", problem, ""},
+		{"not enrolled", func(t *testing.T, d *doctor) {}, "keys", problem, "not enrolled"},
+		{"keys that others may read", func(t *testing.T, d *doctor) {
+			os.WriteFile(station.KeysPath(d.c.State), []byte("x"), 0o644)
+		}, "keys", problem, "owner"},
+		{"file", func(t *testing.T, d *doctor) {}, "file", fine, "1 entries"},
+		{"damaged file", func(t *testing.T, d *doctor) {
+			os.WriteFile(station.StorePath(d.c.State), make([]byte, 1<<16), 0o600)
+		}, "file", problem, "damaged"},
+		{"lost file", func(t *testing.T, d *doctor) { os.Remove(station.StorePath(d.c.State)) }, "file", problem, "not there"},
+		{"file in use", func(t *testing.T, d *doctor) {
+			st, err := store.Open(station.StorePath(d.c.State), store.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { st.Close() })
+		}, "file", fine, "daemon"},
+		{"remade file", func(t *testing.T, d *doctor) {
+			if _, err := store.Recover(station.StorePath(d.c.State), store.Options{}); err != nil {
+				t.Fatal(err)
+			}
+		}, "file", problem, "made anew"},
+		{"room", func(t *testing.T, d *doctor) {}, "room", fine, "MiB"},
+		{"copy", func(t *testing.T, d *doctor) {}, "second copy", fine, "agrees"},
+		{"copy on the same disk", func(t *testing.T, d *doctor) {}, "copy's disk", warning, "disk"},
+		{"copy that cannot be written", func(t *testing.T, d *doctor) { d.c.Copy = filepath.Join(d.c.State, "none", "x.copy") }, "second copy", problem, "not whole"},
+		{"copy of a damaged file", func(t *testing.T, d *doctor) {
+			os.WriteFile(station.StorePath(d.c.State), make([]byte, 1<<16), 0o600)
+		}, "second copy", fine, "1 entries"},
+		{"copy put aside", func(t *testing.T, d *doctor) {
+			os.WriteFile(filepath.Join(d.c.State, "terminal.copy"), []byte("not a copy"), 0o600)
+		}, "second copy", problem, "aside"},
+		{"kept file", func(t *testing.T, d *doctor) {
+			os.WriteFile(station.StorePath(d.c.State)+".damaged-1", nil, 0o600)
+		}, "kept file", warning, "damaged-1"},
+		{"clock", func(t *testing.T, d *doctor) {}, "clock", fine, ""},
+		{"clock before the last entry", func(t *testing.T, d *doctor) { d.now = now.Add(-10 * time.Minute) }, "clock", problem, "last entry"},
+		{"clock before the program", func(t *testing.T, d *doctor) { d.now = time.Unix(0, 0) }, "clock", problem, "program"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.Chmod(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			path := station.StorePath(dir)
+			if err := store.Create(path, id, store.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			st, err := store.Open(path, store.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := st.Append(t.Context(), store.Draft{Actor: journal.System, Body: &journal.Start{Shop: 1}}); err != nil {
+				t.Fatal(err)
+			}
+			st.Close()
+			d := doctor{c: Config{State: dir}, now: now, check: station.Here, filesystem: on(fscheck.OK)}
+			c.set(t, &d)
+			d.examine(t.Context())
+			for _, f := range d.findings {
+				if f.Check == c.check {
+					if f.State != c.state || !strings.Contains(f.Says, c.says) || f.State == problem && f.Next == "" {
+						t.Errorf("%+v", f)
+					}
+					return
+				}
+			}
+			t.Errorf("nothing about the %s: %+v", c.check, d.findings)
+		})
+	}
+}
+
+// serve does not serve where records may be lost, but for a bench or a reason.
+func TestServeChecksFilesystem(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	for _, c := range []struct {
+		state  fscheck.State
+		reason string
+		bench  bool
+		ok     bool
+	}{
+		{fscheck.OK, "", false, true}, {fscheck.Warning, "", false, true}, {fscheck.Unsafe, "", false, false},
+		{fscheck.Unsafe, "a reason", false, true}, {fscheck.Unsafe, "", true, true},
+	} {
+		err := Config{State: t.TempDir(), UnsafeFilesystem: c.reason, TestKeys: c.bench}.checkFilesystem(log, on(c.state))
+		if (err == nil) != c.ok || err != nil && (!errors.Is(err, config.ErrFile) || !strings.Contains(err.Error(), "unsafe_filesystem")) {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
