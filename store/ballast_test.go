@@ -90,5 +90,5 @@ func (d disk) Remove(name string) error {
 	if d.remove != nil {
 		d.remove()
 	}
-	return d.machine.Remove(name)
+	return d.Machine.Remove(name)
 }

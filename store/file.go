@@ -108,7 +108,7 @@ func Create(path string, id Identity, o Options) (err error) {
 		return fmt.Errorf("%s: %w", path, ErrExists)
 	}
 	if o.Disk == nil {
-		o.Disk = machine{}
+		o.Disk = Machine{}
 	}
 	if f, err := openCopy(o.Disk, o.copyPath(path), os.O_RDONLY); err == nil {
 		f.Close()

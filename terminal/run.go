@@ -65,7 +65,7 @@ func New(cfg Config) (*Terminal, error) {
 	if cfg.HostWait == 0 {
 		cfg.HostWait = 8 * time.Second
 	}
-	return &Terminal{
+	t := &Terminal{
 		cfg:    cfg,
 		log:    cfg.Log,
 		op:     make(chan struct{}, 1),
@@ -73,17 +73,17 @@ func New(cfg Config) (*Terminal, error) {
 		seen:   make(map[observation]bool),
 		view:   CardView{State: CardNone},
 		subs:   make(map[chan struct{}]struct{}),
-	}, nil
+	}
+	t.op <- struct{}{} // nobody is served before the start entry is written
+	return t, nil
 }
 
 // Start opens the SAMs that are in, writes the start entry and classifies
 // what the last run left open: a load whose CREDIT was never sent is not
 // done, everything else that has no outcome becomes unknown until the card
-// is seen. It must be called once, before Run.
+// is seen. It must be called once, before Run; whoever asks for something
+// meanwhile waits for it.
 func (t *Terminal) Start(ctx context.Context) error {
-	if err := t.acquire(ctx); err != nil {
-		return err
-	}
 	defer t.release()
 	if err := t.recallMistrust(); err != nil {
 		return fmt.Errorf("read the journal back: %w", err)

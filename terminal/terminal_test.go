@@ -447,3 +447,35 @@ func TestCachedBillKnowsOwnPayments(t *testing.T) {
 		t.Errorf("owes %s after paying 23.45", got)
 	}
 }
+
+// TestNobodyBeforeTheStart: a wish that comes while the terminal starts waits
+// for the start entry, which must be the first of its epoch.
+func TestNobodyBeforeTheStart(t *testing.T) {
+	w := newWorld(t)
+	cfg := w.term.cfg
+	early, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := w.st.Head().Seq
+	opened := make(chan error, 1)
+	go func() {
+		_, err := early.OpenShift(w.ctx, clerk, 0)
+		opened <- err
+	}()
+	gone, cancel := context.WithCancel(w.ctx)
+	cancel()
+	if _, err := early.OpenShift(gone, clerk, 0); err == nil || w.st.Head().Seq != before {
+		t.Fatalf("served before the start: %v", err)
+	}
+	w.term.closeAll() // the SAMs are the new one's
+	if err := early.Start(w.ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-opened; err != nil {
+		t.Fatal(err)
+	}
+	if e, err := w.st.Entry(journal.Ref{Epoch: 1, Seq: before + 1}); err != nil || e.Body.Type() != journal.TypeStart {
+		t.Errorf("the first entry of the start is %T, %v", e.Body, err)
+	}
+}

@@ -317,6 +317,12 @@ func (w *world) final() {
 	w.books()
 	w.alarms()
 	w.caught()
+	h, err := w.utility.svc.LedgerHash(w.ctx)
+	w.must(err, "hash the ledger")
+	w.figures.Hash = h.String()
+	for _, s := range w.stations {
+		w.figures.Hash += " " + s.st.Head().Hash.String()[:8]
+	}
 }
 
 // books holds every account of the ledger against what the chips did, what

@@ -40,7 +40,8 @@ type Figures struct {
 	Found      map[string]int // cheating and damage that was found, by what found it
 	Assertions int
 	Entries    uint64
-	Unsettled  int // unknown to the end: shown by name, with the value held
+	Unsettled  int    // unknown to the end: shown by name, with the value held
+	Hash       string // of the last world's ledger and journals
 }
 
 // Add adds up.
@@ -51,6 +52,7 @@ func (f *Figures) Add(g Figures) {
 	f.Assertions += g.Assertions
 	f.Entries += g.Entries
 	f.Unsettled += g.Unsettled
+	f.Hash = g.Hash
 	for _, m := range []struct{ to, from *map[string]int }{{&f.Faults, &g.Faults}, {&f.Outcomes, &g.Outcomes}, {&f.Found, &g.Found}} {
 		if *m.to == nil {
 			*m.to = map[string]int{}

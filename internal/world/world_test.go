@@ -3,8 +3,10 @@ package world
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,12 +15,15 @@ import (
 	"time"
 )
 
+var few = uint64(400) // seeds in a plain run of the tests
+
 var (
-	seeds = flag.Uint64("sim.seeds", 120, "how many seeds TestSeeds runs")
+	seeds = flag.Uint64("sim.seeds", 0, "how many seeds TestSeeds runs; 0: a few")
 	from  = flag.Uint64("sim.from", 0, "the first of them")
 	hours = flag.Float64("sim.hours", 0, "end TestSeeds after so many hours; 0: when the seeds are done")
 	one   = flag.String("sim.seed", "", "the seed that TestSeed runs")
 	keep  = flag.String("sim.keep", "", "the steps of its plan that are taken, as a failure prints them; empty: all")
+	out   = flag.String("sim.figures", "", "file to which TestSeeds writes its figures")
 )
 
 // folder gives an empty folder in memory where the machine has one: what is
@@ -36,22 +41,24 @@ func folder(t testing.TB) string {
 	return dir
 }
 
-// run runs one seed in a bubble of its own: all time and all chance in it are
-// the world's.
-func run(t *testing.T, seed uint64, keep []int) (f Figures, failure *Failure) {
+// inWorld runs something in a bubble of its own, where all time and all chance
+// are the world's.
+func inWorld(t *testing.T, seed uint64, f func(dir string)) {
 	cryptotest.SetGlobalRandom(t, seed)
 	dir := folder(t)
-	synctest.Test(t, func(t *testing.T) {
-		f, failure = Run(dir, seed, Plan(seed), keep)
+	synctest.Test(t, func(*testing.T) { f(dir) })
+}
+
+func run(t *testing.T, name string, seed uint64, keep []int) (f Figures, failure *Failure) {
+	t.Run(name, func(t *testing.T) {
+		inWorld(t, seed, func(dir string) { f, failure = Run(dir, seed, Plan(seed), keep) })
 	})
 	return f, failure
 }
 
 func warm(t *testing.T) {
 	t.Run("template", func(t *testing.T) {
-		cryptotest.SetGlobalRandom(t, 0)
-		dir := folder(t)
-		synctest.Test(t, func(t *testing.T) {
+		inWorld(t, 0, func(dir string) {
 			if err := Furnish(dir); err != nil {
 				t.Fatal(err)
 			}
@@ -59,25 +66,104 @@ func warm(t *testing.T) {
 	})
 }
 
+// report prints a failure with the fewest steps that still show it, and how
+// to see it again.
+func report(t *testing.T, f *Failure) {
+	t.Helper()
+	all := f.Keep
+	if all == nil {
+		for i := range Plan(f.Seed) {
+			all = append(all, i)
+		}
+	}
+	small := f
+	what, _, _ := strings.Cut(f.What, " ")
+	steps := Shrink(all, func(keep []int) bool {
+		_, again := run(t, "shrink", f.Seed, keep)
+		if again == nil {
+			return false
+		}
+		if now, _, _ := strings.Cut(again.What, " "); now != what && f.Action == -1 && again.Action != -1 {
+			return false
+		}
+		small = again
+		return true
+	})
+	var list []string
+	for _, i := range steps {
+		list = append(list, strconv.Itoa(i))
+	}
+	t.Errorf("%v\n\nagain: go test ./internal/world -run 'TestSeed$' -sim.seed=%d -sim.keep=%s\n(from: %s)", small, f.Seed, strings.Join(list, ","), f.What)
+}
+
 // TestSeeds runs worlds.
 func TestSeeds(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(1000)) // a world is small and short
 	warm(t)
+	n := *seeds
+	if n == 0 {
+		n = few
+	}
 	var sum Figures
 	start := time.Now()
-	for seed := *from; seed < *from+*seeds; seed++ {
+	var failures []*Failure
+	for seed := *from; seed < *from+n && len(failures) < 20; seed++ {
 		if *hours > 0 && time.Since(start).Hours() > *hours {
 			break
 		}
-		t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
-			f, failure := run(t, seed, nil)
-			sum.Add(f)
-			if failure != nil {
-				t.Errorf("%v", failure)
-			}
-		})
+		f, failure := run(t, fmt.Sprint("seed=", seed), seed, nil)
+		sum.Add(f)
+		if failure != nil {
+			failures = append(failures, failure)
+			t.Logf("seed %d: %s", seed, failure.What)
+		}
 	}
-	t.Logf("%+v in %s", sum, time.Since(start))
+	text := figures(sum, time.Since(start))
+	t.Log(text)
+	if *out != "" {
+		if err := os.WriteFile(*out, []byte(text), 0o644); err != nil {
+			t.Error(err)
+		}
+	}
+	for i, f := range failures {
+		if i == 3 {
+			t.Errorf("and %d more", len(failures)-3)
+			break
+		}
+		report(t, f)
+	}
+}
+
+// figures writes what was done for people.
+func figures(f Figures, took time.Duration) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\nworlds %d, steps %d, terminal-years %.1f, entries %d, assertions %d, unknown to the end and shown %d, in %s\n",
+		f.Worlds, f.Steps, f.Time.Hours()/24/365, f.Entries, f.Assertions, f.Unsettled, took.Round(time.Second))
+	for _, x := range []struct {
+		title string
+		of    map[string]int
+	}{{"faults", f.Faults}, {"outcomes", f.Outcomes}, {"found", f.Found}} {
+		fmt.Fprintf(&b, "%s:\n", x.title)
+		for _, k := range slices.Sorted(maps.Keys(x.of)) {
+			fmt.Fprintf(&b, "%9d  %s\n", x.of[k], k)
+		}
+	}
+	return b.String()
+}
+
+// TestReplay requires that a seed makes the same world twice, byte for byte.
+func TestReplay(t *testing.T) {
+	warm(t)
+	for _, seed := range []uint64{2, 7, 9, 11} {
+		a, fa := run(t, fmt.Sprint("first=", seed), seed, nil)
+		b, fb := run(t, fmt.Sprint("again=", seed), seed, nil)
+		if fa != nil || fb != nil {
+			t.Errorf("seed %d: %v %v", seed, fa, fb)
+		}
+		if a.Hash != b.Hash || figures(a, 0) != figures(b, 0) {
+			t.Errorf("seed %d made two worlds: %s and %s", seed, a.Hash, b.Hash)
+		}
+	}
 }
 
 // TestSeed runs one seed that is asked for, or a part of its plan.
@@ -98,11 +184,9 @@ func TestSeed(t *testing.T) {
 		}
 		only = append(only, n)
 	}
-	t.Run("run", func(t *testing.T) {
-		f, failure := run(t, seed, only)
-		if failure != nil {
-			t.Fatalf("%v", failure)
-		}
-		t.Logf("%+v", f)
-	})
+	f, failure := run(t, "run", seed, only)
+	if failure != nil {
+		t.Fatalf("%v", failure)
+	}
+	t.Log(figures(f, 0))
 }
