@@ -63,11 +63,13 @@ func (f transmitFunc) Transmit(ctx context.Context, command []byte) ([]byte, err
 
 // GetResponse hides 61xx and 6Cxx from the caller.
 //
-// On 6Cxx the command is sent again, once, with the length that the card
-// wants; this is the only case in which a command is resent, and it is safe
-// since a card that answers 6Cxx has not executed. A 6Cxx to a command
-// without Le, or one that names the length that was already sent, is the
-// answer.
+// On 6Cxx a command of case 2 is sent again, once, with the length that the
+// card wants; this is the only case in which a command is resent. ISO/IEC
+// 7816-3 clause 12.2 has 6Cxx for case 2 only, where a correct card has not
+// executed and a wrong one has read twice. A command with data may have acted
+// on them, and a card that did would refuse the second one as if it had done
+// nothing: there 6Cxx is the answer, and the caller must not take it for a
+// refusal. So it is when it names the length that was already sent.
 //
 // On 61xx the data is fetched with GET RESPONSE and accumulated, also when
 // the command expected none, within MaxGetResponseRounds and
@@ -90,7 +92,7 @@ func GetResponse(t Transmitter) Transmitter {
 		if err != nil {
 			return nil, err
 		}
-		if ne, ok := r.SW.RightLength(); ok && c.Ne != 0 && c.Ne != ne {
+		if ne, ok := r.SW.RightLength(); ok && c.Case() == 2 && c.Ne != ne {
 			c.Ne = ne
 			if r, err = Send(ctx, t, c); err != nil {
 				return nil, err

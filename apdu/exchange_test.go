@@ -41,6 +41,7 @@ func (s *scriptCard) Transmit(_ context.Context, c []byte) ([]byte, error) {
 }
 
 func TestGetResponse(t *testing.T) {
+	fifteen := strings.Repeat("00", 15)
 	for _, c := range []struct {
 		name    string
 		command string
@@ -64,6 +65,10 @@ func TestGetResponse(t *testing.T) {
 		{"6C once only", "00B0950010", []string{"6CFF"}, "6CFF", "00B0950010 00B09500FF"},
 		{"6C with the length that was sent", "00B0950010", []string{"6C10"}, "6C10", "00B0950010"},
 		{"6C to a command without Le", "00D695000101", []string{"6C04"}, "6C04", "00D695000101"},
+		{"6C to a debit", "805401000F" + fifteen + "08", []string{"6CFF", "6985"}, "6CFF", "805401000F" + fifteen + "08"},
+		{"6C to a credit", "805200000B" + fifteen[8:] + "04", []string{"6C08", "6985"}, "6C08", "805200000B" + fifteen[8:] + "04"},
+		{"6C to a SAM that counts a load", "807001000F" + fifteen + "00", []string{"6C08", "9401"}, "6C08", "807001000F" + fifteen + "00"},
+		{"6C to a command with data, extended", "00D6950000000101" + "0100", []string{"6C04"}, "6C04", "00D6950000000101" + "0100"},
 		{"6C to GET RESPONSE", "00B0950010", []string{"6110", "6C04", "010203049000"}, "010203049000", "00B0950010 00C0000010 00C0000004"},
 		{"warning ends it", "00B0950010", []string{"6102", "01026282"}, "01026282", "00B0950010 00C0000002"},
 		{"data although none expected", "00A40000023F00", []string{"6101", "AA9000"}, "AA9000", "00A40000023F00 00C0000001"},

@@ -22,6 +22,7 @@ type hostile struct {
 	sent  [][]byte
 	last  []byte // the last answer, nil when the line broke
 	moves int    // CREDIT, DEBIT and INIT SAM FOR LOAD sent
+	moved []byte // the answer to the last of them
 }
 
 func (h *hostile) Transmit(_ context.Context, command []byte) ([]byte, error) {
@@ -33,6 +34,7 @@ func (h *hostile) Transmit(_ context.Context, command []byte) ([]byte, error) {
 	}
 	if ins := command[1]; command[0] == 0x80 && (ins == 0x52 || ins == 0x54 || ins == 0x70 && command[2] == 1) {
 		h.moves++
+		defer func() { h.moved = h.last }()
 	}
 	h.last = nil
 	if len(h.in) == 0 || h.in[0] == 0xFF || int(h.in[0]) > len(h.in)-1 {
@@ -79,6 +81,9 @@ func FuzzHostileCard(f *testing.F) {
 			var e *ExecuteError
 			if !errors.As(err, &e) {
 				t.Fatalf("%T %v", err, err)
+			}
+			if h.moves == 1 && len(h.moved) == 2 && h.moved[0] == 0x6C && !apdu.MayHaveExecuted(err) {
+				t.Fatalf("took %X for a refusal: %v", h.moved, err)
 			}
 			if h.moves == 1 && (h.last == nil || h.done9000(n)) && !apdu.MayHaveExecuted(err) {
 				t.Fatalf("denied %X: %v", h.last, err)

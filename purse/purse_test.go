@@ -2,6 +2,7 @@ package purse
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"slices"
 	"strings"
@@ -114,6 +115,73 @@ func TestExecuteTransport(t *testing.T) {
 	if _, _, err := a.DebitPurchase(ctx, grant, stampA); !errors.Is(err, context.Canceled) || apdu.MayHaveExecuted(err) {
 		t.Error(err)
 	}
+}
+
+// mover is a chip that does what moves value once, answers with a word of its
+// own, and refuses what comes after; the rest it lets a script answer.
+type mover struct {
+	Card
+	word  string
+	moves int
+}
+
+func (m *mover) Transmit(ctx context.Context, command []byte) ([]byte, error) {
+	if ins := command[1]; ins != 0x52 && ins != 0x54 && ins != 0x70 {
+		return m.Card.Transmit(ctx, command)
+	}
+	if m.moves++; m.moves > 1 {
+		return []byte{0x69, 0x85}, nil
+	}
+	return hex.DecodeString(m.word)
+}
+
+// TestExecuteWrongLength: a chip may answer 6Cxx to a command that moves value
+// although it did it. Sent again, the command would be refused, and the
+// refusal taken for the answer.
+func TestExecuteWrongLength(t *testing.T) {
+	for name, over := range map[string]func(apdu.Transmitter) apdu.Transmitter{
+		"T=1": apdu.GetResponse,
+		"T=0": func(c apdu.Transmitter) apdu.Transmitter { return apdu.GetResponse(apdu.ShapeT0(c)) },
+	} {
+		for _, word := range []string{"6C00", "6C02", "6C04", "6C08", "6CFF"} {
+			check := func(what string, m *mover, err error) {
+				t.Helper()
+				var e *ExecuteError
+				if !errors.As(err, &e) || !e.Executed || m.moves != 1 {
+					t.Errorf("%s, %s to %s: %v, sent %d times", name, word, what, err, m.moves)
+				}
+			}
+			m := &mover{Card: scripted(t, shaped(name, initPurchase)), word: word}
+			a := on(over(m), ep())
+			if _, err := a.InitPurchase(background, 500, terminalID); err != nil {
+				t.Fatal(err)
+			}
+			_, _, err := a.DebitPurchase(background, grant, stampA)
+			check("a debit", m, err)
+
+			m = &mover{Card: scripted(t, shaped(name, initLoad)), word: word}
+			a = on(over(m), ep())
+			if _, err := a.InitLoad(background, 10000, terminalID); err != nil {
+				t.Fatal(err)
+			}
+			_, err = a.CreditLoad(background, stampA, suite.MAC{})
+			check("a credit", m, err)
+
+			m = &mover{Card: scripted(t, shaped(name, selectLSA)), word: word}
+			l := &LoadSAM{SAM: &SAM{card: over(m), app: *combined()[0].LoadSAM, terminal: terminalID}}
+			_, err = l.Authorise(background, ep(), samCard, LoadInit{Amount: 10000, Terminal: terminalID, TxType: 2}, stampA)
+			check("a load SAM", m, err)
+		}
+	}
+}
+
+// shaped is a line of a script whose command has data, as it goes over a line
+// of that protocol: under T=0 without the last byte of the command.
+func shaped(protocol, line string) string {
+	if command, answer, _ := strings.Cut(strings.TrimSpace(line), "="); protocol == "T=0" {
+		return strings.TrimSpace(command)[:len(strings.TrimSpace(command))-2] + " = " + answer
+	}
+	return line
 }
 
 // TestExecuteNeedsInit: a strict card drops a pending INITIALIZE at any other

@@ -1,12 +1,50 @@
 package reader_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"strings"
 	"testing"
 
+	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/reader"
 )
+
+// debtor is a purse that has paid when it answers, whatever it answers, and
+// knows of no payment when it is asked a second time.
+type debtor struct {
+	answer []byte
+	paid   int
+}
+
+func (d *debtor) Transmit(context.Context, []byte) ([]byte, error) {
+	if d.paid++; d.paid > 1 {
+		return []byte{0x69, 0x85}, nil
+	}
+	return d.answer, nil
+}
+
+// A command with data is sent once, whatever length the card says it wanted:
+// the refusal of a second one would hide that the first was done.
+func TestCompleteSendsDataOnce(t *testing.T) {
+	for _, p := range []reader.Protocol{reader.T0, reader.T1} {
+		for _, c := range []apdu.Command{
+			{CLA: 0x80, INS: 0x54, P1: 1, Data: make([]byte, 15), Ne: 8}, // DEBIT FOR PURCHASE
+			{CLA: 0x80, INS: 0x52, Data: make([]byte, 11), Ne: 4},        // CREDIT FOR LOAD
+			{CLA: 0x80, INS: 0x70, P1: 1, Data: make([]byte, 40), Ne: 8}, // INIT FOR LOAD of a load SAM
+			{CLA: 0x80, INS: 0x72, Data: make([]byte, 4)},                // CREDIT SAM FOR PURCHASE
+		} {
+			for _, sw := range [][]byte{{0x6C, 0x00}, {0x6C, 0x04}, {0x6C, 0x08}, {0x6C, 0xFF}} {
+				d := &debtor{answer: sw}
+				r, err := apdu.Send(t.Context(), reader.Complete(d, p), c)
+				if err != nil || d.paid != 1 || !bytes.Equal(r.Bytes(), sw) {
+					t.Errorf("T=%d, %02X to %02X %02X: %X, %v, sent %d times", p, sw, c.CLA, c.INS, r.Bytes(), err, d.paid)
+				}
+			}
+		}
+	}
+}
 
 func TestMatch(t *testing.T) {
 	two := []string{"Gemalto PC Twin Reader 00 00", "Virtual PCD 00 00", "Virtual PCD 00 01"}
