@@ -23,6 +23,7 @@ var (
 	hours = flag.Float64("sim.hours", 0, "end TestSeeds after so many hours; 0: when the seeds are done")
 	one   = flag.String("sim.seed", "", "the seed that TestSeed runs")
 	keep  = flag.String("sim.keep", "", "the steps of its plan that are taken, as a failure prints them; empty: all")
+	most  = flag.Int("sim.most", 20, "end TestSeeds after so many failures; with 1 they are not made smaller")
 	out   = flag.String("sim.figures", "", "file to which TestSeeds writes its figures")
 )
 
@@ -107,7 +108,7 @@ func TestSeeds(t *testing.T) {
 	var sum Figures
 	start := time.Now()
 	var failures []*Failure
-	for seed := *from; seed < *from+n && len(failures) < 20; seed++ {
+	for seed := *from; seed < *from+n && len(failures) < *most; seed++ {
 		if *hours > 0 && time.Since(start).Hours() > *hours {
 			break
 		}
@@ -126,6 +127,10 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	for i, f := range failures {
+		if *most == 1 {
+			t.Error(f)
+			break
+		}
 		if i == 3 {
 			t.Errorf("and %d more", len(failures)-3)
 			break
