@@ -84,7 +84,7 @@ var mutants = []mutant{
 
 	// Evidence and doors.
 	{"signature-unread", "an evidence bundle is believed without its signature", "journal/bundle.go",
-		"		if err := p.Head.Verify(r.Key[:], r.Signature); err != nil {", "		if err := p.Head.Verify(r.Key[:], r.Signature); err == ErrSignature {", "./journal", "Bundle"},
+		"	if err := p.Head.Verify(r.Key[:], r.Signature); err != nil {", "	if err := p.Head.Verify(r.Key[:], r.Signature); err == ErrSignature {", "./journal", "Bundle"},
 	{"smuggling", "a body with two lengths reaches the money calls", "kiosk/guard.go",
 		"		if len(r.TransferEncoding) > 0 {", "		if false {", "./kiosk", "TestSmuggling"},
 	{"fast-commit-unseen", "a filesystem that loses commits is taken for a safe one", "internal/fscheck/fscheck.go",
