@@ -74,7 +74,7 @@ func (w *world) act(a Action) {
 			s.link.plan = append(s.link.plan, linkFaults[a.R%uint64(len(linkFaults))])
 		}
 	case Kill, PowerCut:
-		s.bomb = bomb{in: 1 + int(a.R%30), power: a.Do == PowerCut, how: a.R}
+		s.arm(bomb{in: 1 + int(a.R%30), power: a.Do == PowerCut, how: a.R})
 	case Tear:
 		s.card.tear = tear{in: 1 + int(a.R%8), how: int(a.R >> 8 % tears), page: 1 + int(a.R>>16%4), then: -1}
 		if a.R>>24%4 == 0 {
@@ -151,7 +151,7 @@ func (w *world) ask(x *wish, a Action) {
 			s.card.tear.then = int(r >> 15 % uint64(len(w.chips)))
 		}
 	case 2:
-		s.bomb = bomb{in: 1 + int(r>>3%26), power: r>>9%2 == 0, how: r}
+		s.arm(bomb{in: 1 + int(r>>3%26), power: r>>9%2 == 0, how: r})
 	case 3:
 		if r>>3%4 == 0 {
 			s.disk.fail = []string{failData, failMeta, failFull}[r>>5%3]

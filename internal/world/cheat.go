@@ -203,7 +203,7 @@ func (s *station) rewrite(f func(*journal.Entry) bool) bool {
 	s.w.must(err, "rewrite a journal")
 	_ = os.Remove(s.copyPath()) // it would tell
 	if altered {
-		st, err := store.Open(s.path(), store.Options{Clock: s.clock, InitialMmap: 1 << 20, Rebuild: true})
+		st, err := store.Open(s.path(), store.Options{Clock: s.clock, InitialMmap: 256 << 10, Rebuild: true})
 		if err == nil {
 			s.w.must(st.Close(), "close a forged file")
 			return true
@@ -244,7 +244,7 @@ func (w *world) edit(s *station, a Action) bool {
 	}), "edit a file")
 	if done {
 		w.figures.Assertions++
-		st, err := store.Open(s.path(), store.Options{Clock: s.clock, InitialMmap: 1 << 20})
+		st, err := store.Open(s.path(), store.Options{Clock: s.clock, InitialMmap: 256 << 10})
 		switch {
 		case err == nil:
 			st.Close()

@@ -213,7 +213,10 @@ func (s *station) wishesLost() {
 func (w *world) heal() {
 	w.utility.store.in = 0
 	for _, s := range w.stations {
-		s.bury()
+		if s.stopped() || (w.seed+uint64(s.no))%3 == 0 {
+			s.bury()
+		}
+		s.bomb = bomb{}
 		s.disk.full, s.disk.fail, s.disk.hurt = false, "", false
 		s.card.tear, s.link.up, s.link.plan, s.link.late, s.skew = tear{}, true, nil, nil, 0
 		s.card.pull()
@@ -235,7 +238,7 @@ func (w *world) heal() {
 				s.enrol()
 				s.turn(true)
 			}
-			if round == 0 {
+			if round == 0 && (w.seed/3+uint64(s.no))%2 == 0 {
 				s.maintain()
 				s.turn(false)
 			}

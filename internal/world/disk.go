@@ -29,6 +29,7 @@ type disk struct {
 	// so what a death in the middle of a commit leaves of it is drawn, not
 	// raced for: undo is how the file was before the last group of writes.
 	mu     sync.Mutex
+	armed  bool              // the process may die before it is started again
 	undo   map[string][]byte // by name
 	synced bool              // the group of writes is over
 	torn   uint64            // what a death in a commit makes of the group; 0: no death in a commit
@@ -172,7 +173,7 @@ func (d *disk) bury(power bool) {
 			d.st.w.must(os.WriteFile(name, old, 0o600), "take the last writes from the second copy")
 		}
 	}
-	d.undo, d.torn, d.synced = nil, 0, false
+	d.undo, d.torn, d.synced, d.armed = nil, 0, false, false
 }
 
 // OpenFile implements store.Disk.
@@ -224,7 +225,7 @@ func (f *file) WriteAt(b []byte, at int64) (int, error) {
 	if d.synced || d.undo == nil {
 		d.undo, d.synced = map[string][]byte{}, false
 	}
-	if _, ok := d.undo[f.name]; !ok {
+	if _, ok := d.undo[f.name]; !ok && d.armed {
 		old, err := os.ReadFile(f.name)
 		if err != nil {
 			return 0, err

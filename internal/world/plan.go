@@ -101,7 +101,7 @@ func Plan(seed uint64) []Action {
 	for _, n := range w {
 		sum += n
 	}
-	plan := make([]Action, 25+r.IntN(40))
+	plan := make([]Action, 20+r.IntN(30))
 	for i := range plan {
 		n := r.IntN(sum)
 		a := Action{T: r.IntN(3), C: r.IntN(5), R: r.Uint64()}

@@ -59,6 +59,13 @@ type bomb struct {
 	how   uint64
 }
 
+func (s *station) arm(b bomb) {
+	s.bomb = b
+	s.disk.mu.Lock()
+	s.disk.armed = true
+	s.disk.mu.Unlock()
+}
+
 // killed unwinds a process that is dead.
 type killed struct{}
 
@@ -146,7 +153,7 @@ func (s *station) boot() bool {
 	if s.tm != nil {
 		return true
 	}
-	st, err := store.Open(s.path(), store.Options{Clock: s.clock, Disk: &s.disk, InitialMmap: 1 << 20})
+	st, err := store.Open(s.path(), store.Options{Clock: s.clock, Disk: &s.disk, InitialMmap: 256 << 10})
 	if err != nil && (s.dead || s.disk.hurt) { // died of taking what only the second copy had
 		s.disk.hurt = false
 		s.bury()
@@ -274,7 +281,7 @@ func (s *station) enrol() {
 	keys, id, err := enrol(s.w.ctx, u.svc, u.ca, code, s.id, s.keys, s.w.now())
 	s.w.must(err, "enrol again")
 	s.stop()
-	st, err := store.Open(s.path(), store.Options{Clock: s.clock, InitialMmap: 1 << 20})
+	st, err := store.Open(s.path(), store.Options{Clock: s.clock, InitialMmap: 256 << 10})
 	s.w.must(err, "open the file to renew it")
 	s.w.must(errors.Join(st.Renew(id), st.Close()), "renew the file")
 	s.keys = keys

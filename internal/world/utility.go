@@ -28,7 +28,7 @@ type utility struct {
 func newUtility(w *world, t *template) *utility {
 	u := &utility{w: w, vault: t.vault, ca: t.ca}
 	var err error
-	u.db, err = t.database(w.ctx, w.dir)
+	u.db, err = t.database(w.ctx, w.dir, w.seed)
 	w.must(err, "open the utility's database")
 	u.store = &ledgerDisk{Storage: u.db, w: w}
 	u.restart()

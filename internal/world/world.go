@@ -25,6 +25,7 @@ import (
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/terminal"
+	"github.com/dianka/dianka/utility/storagetest"
 )
 
 // Begin is when every world begins, by the clock of China.
@@ -149,6 +150,9 @@ func Furnish(dir string) error {
 	}
 	for i, c := range w.chips {
 		t.cards[i].image = c.Image()
+	}
+	if t.memory, err = storagetest.Copy(w.ctx, w.utility.db); err != nil {
+		return err
 	}
 	if err := w.utility.db.Close(); err != nil {
 		return err
