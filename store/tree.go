@@ -22,8 +22,8 @@ const (
 // name, or that is its own ancestor. bbolt follows such pages until stack or
 // memory is full, which ends the process and cannot be caught in it, so this
 // reads the bytes beside bbolt, from the root that tx sees, and each page
-// once. It finds damage of no other kind, but refuses what hides the pages
-// that a page names.
+// once. It refuses a row that goes on beyond its page for the same reason:
+// bbolt would read beyond the file, in a goroutine of its own.
 //
 // It reads every page, which takes longer than Open may: who opens a file that
 // nobody has looked at calls Verify first.
@@ -99,14 +99,20 @@ func (w *treeWalk) page(r reached) error {
 	}
 	for at := need - pageElement; at >= pageHeader; at -= pageElement { // the first one is looked at next
 		x := p[at : at+pageElement]
-		if flags == pageIsBranch {
+		end := at + int64(e.Uint32(x)) + int64(e.Uint32(x[4:])) // of the key
+		if flags == pageIsLeaf {
+			end = at + int64(e.Uint32(x[4:])) + int64(e.Uint32(x[8:])) + int64(e.Uint32(x[12:])) // of the value
+		}
+		switch {
+		case end > room:
+			err = fmt.Errorf("%w: page %d has a row that goes on beyond it", ErrCorrupt, r.id)
+		case flags == pageIsBranch:
 			err = w.reach(e.Uint64(x[8:]), r.top)
-		} else if e.Uint32(x)&elementIsBucket != 0 {
-			err = fmt.Errorf("%w: page %d has a bucket that is none", ErrCorrupt, r.id)
-			value := at + int64(e.Uint32(x[4:])) + int64(e.Uint32(x[8:]))
-			if r.top && value+bucketHeader <= room {
-				err = w.bucket(r.id, p[value:min(room, value+int64(e.Uint32(x[12:])))])
-			}
+		case e.Uint32(x)&elementIsBucket == 0:
+		case !r.top:
+			err = fmt.Errorf("%w: page %d has a bucket in a bucket", ErrCorrupt, r.id)
+		default:
+			err = w.bucket(r.id, p[end-int64(e.Uint32(x[12:])):end])
 		}
 		if err != nil {
 			return err
@@ -134,7 +140,9 @@ func (w *treeWalk) bucket(page uint64, v []byte) error {
 		return bad
 	}
 	for at := pageHeader; at < need; at += pageElement {
-		if e.Uint32(v[at:])&elementIsBucket != 0 {
+		x := v[at : at+pageElement]
+		end := int64(at) + int64(e.Uint32(x[4:])) + int64(e.Uint32(x[8:])) + int64(e.Uint32(x[12:]))
+		if e.Uint32(x)&elementIsBucket != 0 || end > int64(len(v)) {
 			return bad
 		}
 	}

@@ -62,7 +62,7 @@ func TestTree(t *testing.T) {
 	file, _ := backupOf(t)
 	at := layoutOf(t, file)
 	e := binary.NativeEndian
-	const twice, none, nowhere, bucket = "own ancestor", "is no branch or leaf", "names page", "a bucket that is none"
+	const twice, none, nowhere, bucket, inner, beyond = "own ancestor", "is no branch or leaf", "names page", "a bucket that is none", "a bucket in a bucket", "a row that goes on beyond it"
 	for name, c := range map[string]struct {
 		says  string
 		spoil func(b []byte)
@@ -87,7 +87,7 @@ func TestTree(t *testing.T) {
 		}},
 		"a branch of more children than it holds": {none, func(b []byte) { e.PutUint16(b[at.journal*testPage+10:], testPage/pageElement) }},
 		"a branch that goes on beyond the file":   {none, func(b []byte) { e.PutUint32(b[at.journal*testPage+12:], 1<<31) }},
-		"a row of the journal is a bucket, whose root is the journal's": {bucket, func(b []byte) {
+		"a row of the journal is a bucket, whose root is the journal's": {inner, func(b []byte) {
 			leaf := b[e.Uint64(child(b, at.journal, 0))*testPage:]
 			x := leaf[pageHeader:]
 			e.PutUint32(x, elementIsBucket)
@@ -107,6 +107,13 @@ func TestTree(t *testing.T) {
 		}},
 		"a bucket within a bucket's value": {bucket, func(b []byte) {
 			e.PutUint32(bucketOf(t, b, at.root, bucketSections)[bucketHeader+pageHeader:], elementIsBucket)
+		}},
+		"a row of the journal goes on beyond its page": {beyond, func(b []byte) {
+			e.PutUint32(b[e.Uint64(child(b, at.journal, 0))*testPage+pageHeader+12:], 1<<30)
+		}},
+		"a key of a branch goes on beyond its page": {beyond, func(b []byte) { e.PutUint32(b[at.journal*testPage+pageHeader+4:], 1<<30) }},
+		"a row of a bucket within a value goes on beyond it": {bucket, func(b []byte) {
+			e.PutUint32(bucketOf(t, b, at.root, bucketSections)[bucketHeader+pageHeader+12:], 1<<30)
 		}},
 		"a bucket of no length": {bucket, func(b []byte) {
 			e.PutUint32(elementOf(t, b, at.root, bucketJournal)[12:], 0)
