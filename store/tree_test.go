@@ -136,6 +136,27 @@ func TestTree(t *testing.T) {
 	}
 }
 
+// TestCheckTree: what an open store is checked for is looked at first, too:
+// bbolt's check reads such a key in a goroutine of its own, to name it, and
+// ends the process.
+func TestCheckTree(t *testing.T) {
+	file, _ := backupOf(t)
+	at := layoutOf(t, file)
+	binary.NativeEndian.PutUint32(file[at.journal*testPage+pageHeader+4:], 1<<30)
+	path := filepath.Join(t.TempDir(), "journal.db")
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(path, Options{Reserve: 1, InitialMmap: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.Check(ctx); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "a row that goes on beyond it") {
+		t.Errorf("checked with %v", err)
+	}
+}
+
 // bucketOf is the value of a bucket, from the tree that names all of them.
 func bucketOf(t *testing.T, file []byte, root int, name []byte) []byte {
 	t.Helper()
