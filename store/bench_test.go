@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 )
@@ -139,6 +141,21 @@ func BenchmarkVerifyMillion(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkTreeMillion is the walk of the pages, which is a part of Verify and
+// of Check.
+func BenchmarkTreeMillion(b *testing.B) {
+	s, err := Open(longFile(b), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for b.Loop() {
+		if err := s.view(func(tx *bbolt.Tx) error { return checkTree(s.path, tx) }); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -111,7 +111,12 @@ func (s *Store) Check(ctx context.Context) (Report, error) {
 	if err != nil {
 		return k.report, err
 	}
-	return k.report, s.view(structure)
+	return k.report, s.view(func(tx *bbolt.Tx) error {
+		if err := checkTree(s.path, tx); err != nil {
+			return err
+		}
+		return structure(tx)
+	})
 }
 
 // checkExtents refuses a page that says that it goes on beyond the file.

@@ -30,6 +30,9 @@ func Verify(ctx context.Context, path string, o Options, full bool) (err error) 
 		if err := checkLength(path, tx); err != nil {
 			return err
 		}
+		if err := checkTree(path, tx); err != nil {
+			return err
+		}
 		unfinished := false
 		if meta := tx.Bucket(bucketMeta); meta != nil {
 			unfinished = meta.Get(keyRebuild) != nil

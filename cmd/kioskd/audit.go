@@ -45,7 +45,13 @@ func newAuditCommand() *cobra.Command {
 }
 
 func audit(cmd *cobra.Command, dir, second string, quick bool) (err error) {
-	st, err := store.Open(station.StorePath(dir), store.Options{Copy: second})
+	if !quick { // which must not read the whole file
+		err = checkInChild()(cmd.Context(), station.StorePath(dir))
+	}
+	var st *store.Store
+	if err == nil {
+		st, err = store.Open(station.StorePath(dir), store.Options{Copy: second})
+	}
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		return fmt.Errorf("the terminal's file in %s is %w: the daemon is running; stop it first", dir, cli.ErrInUse)

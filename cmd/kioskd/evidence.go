@@ -127,6 +127,9 @@ func (w wish) selection(t money.TerminalID) (evidence.Selection, error) {
 func day(s string) (time.Time, error) { return time.ParseInLocation(time.DateOnly, s, money.CST) }
 
 func exportEvidence(cmd *cobra.Command, dir string, want wish, out string) (err error) {
+	if err := checkInChild()(cmd.Context(), station.StorePath(dir)); err != nil {
+		return err
+	}
 	st, err := store.Open(station.StorePath(dir), store.Options{})
 	switch {
 	case errors.Is(err, store.ErrInUse):

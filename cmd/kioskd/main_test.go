@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.etcd.io/bbolt"
 )
 
 func TestMain(m *testing.M) {
@@ -33,6 +35,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"desk":  deskCommand,
 			"alter": alterCommand,
+			"loop":  loopCommand,
 		},
 	})
 }
@@ -49,6 +52,35 @@ func alterCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s does not contain %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(file, bytes.ReplaceAll(b, []byte(args[1]), []byte(args[2])), 0o600))
+}
+
+// loopCommand is `loop FILE`: it makes the root of the journal its own child,
+// in a terminal's file.
+func loopCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: loop file")
+	}
+	file := ts.MkAbs(args[0])
+	db, err := bbolt.Open(file, 0o600, &bbolt.Options{ReadOnly: true})
+	ts.Check(err)
+	root := 0
+	ts.Check(db.View(func(tx *bbolt.Tx) error {
+		root = int(tx.Bucket([]byte("journal")).Root())
+		return nil
+	}))
+	size := db.Info().PageSize
+	ts.Check(db.Close())
+	if root == 0 {
+		ts.Fatalf("the journal has no page of its own")
+	}
+	b, err := os.ReadFile(file)
+	ts.Check(err)
+	e, page := binary.NativeEndian, b[root*size:]
+	e.PutUint16(page[8:], 1)             // a branch
+	e.PutUint16(page[10:], 1)            // of one child
+	e.PutUint64(page[16:], 0)            // whose key is empty
+	e.PutUint64(page[24:], uint64(root)) // and which is the page itself
+	ts.Check(os.WriteFile(file, b, 0o600))
 }
 
 // deskCommand is `desk STATE`: a short day on kioskd --sim, by its HTTP API.
