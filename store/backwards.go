@@ -18,17 +18,18 @@ import (
 const backwardsStep = 4096
 
 // Backwards calls f for the entries of the current epoch that are of one of the
-// types, newest first, until f gives false or the epoch ends. Entries of other
+// types, newest first, until f gives false or what is here of the epoch ends. Entries of other
 // types cost their type's two bytes only and are not verified. f runs outside of
 // any read transaction.
 func (s *Store) Backwards(f func(journal.Entry) bool, types ...journal.Type) error {
-	head := s.Head()
-	for next := head.Seq; next > 0; {
+	now := s.now.Load()
+	head, base := now.current().head(now.id.Terminal), now.current().base
+	for next := head.Seq; next > base; {
 		var found []journal.Entry
 		err := s.view(func(tx *bbolt.Tx) error {
 			c := tx.Bucket(bucketJournal).Cursor()
 			k, v := c.Seek(refKey(journal.Ref{Epoch: head.Epoch, Seq: next}))
-			for n := 0; n < backwardsStep && next > 0; n++ {
+			for n := 0; n < backwardsStep && next > base; n++ {
 				ref := journal.Ref{Epoch: head.Epoch, Seq: next}
 				if string(k) != string(refKey(ref)) {
 					return fmt.Errorf("%w: entry %d-%d is missing", ErrCorrupt, ref.Epoch, ref.Seq)

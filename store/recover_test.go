@@ -57,6 +57,9 @@ func TestRecover(t *testing.T) {
 		}
 		n := reopen(t, s.path)
 		sound(t, n)
+		if err := n.Backwards(func(journal.Entry) bool { return true }, journal.TypeStart); err != nil {
+			t.Errorf("read back to where the chain begins: %v", err)
+		}
 		if n.Identity() != id || n.Head() != epochs[len(epochs)-1].Head {
 			t.Fatalf("%+v %+v", n.Identity(), n.Head())
 		}
