@@ -51,8 +51,8 @@ func (g *guesses) charge(t money.TerminalID, now time.Time, held []storage.Held)
 	n := 0
 	for _, h := range held {
 		switch h.Reason {
-		case record.HeldBadTAC, record.HeldBadMAC2, record.HeldBadState:
-			n++
+		case record.HeldBadTAC, record.HeldBadMAC2, record.HeldBadState, record.HeldOtherProof:
+			n++ // what an observation brought may be the proof of another transaction, or a guess
 		}
 	}
 	if n == 0 {

@@ -309,6 +309,35 @@ func TestGuessing(t *testing.T) {
 	w.Sync(y)
 }
 
+// TestGuessingByObservation: what a terminal says that it read from a card can
+// be tried no faster than the outcome of its own transactions. A guess that
+// fits would make another shop pay for a load that never happened.
+func TestGuessingByObservation(t *testing.T) {
+	w := NewWorld(t)
+	x, y := w.Terminal(1), w.Terminal(2)
+	in := NewCard(10001).InitLoad(x.ID, 500_00)
+	n := x.Next()
+	w.Authorise(x, n, in)
+	x.Add(journal.Name{}, &in)
+	x.Add(n, load(journal.NotDone))
+	w.Sync(x)
+	for i := range 2 * wire.MaxBatch {
+		y.Add(journal.Name{}, &journal.Observation{Item: n, Card: in.Card, TxType: in.TxType, Counter: in.Counter,
+			HasTAC: true, TAC: suite.MAC(binary.BigEndian.AppendUint32(nil, uint32(i))), Now: in.Counter + 1, Balance: journal.NoBalance})
+	}
+	if _, err := w.Service.Intake(ctx, y.ID, y.Batch(0, wire.MaxBatch)); err != nil {
+		t.Fatal(err)
+	}
+	before := tail(t, w)
+	var later *utility.LaterError
+	if _, err := w.Service.Intake(ctx, y.ID, y.Batch(wire.MaxBatch, 2*wire.MaxBatch)); !errors.As(err, &later) || later.After < 10*time.Minute {
+		t.Errorf("after 1000 guesses: %v", err)
+	}
+	if tail(t, w) != before {
+		t.Error("what was refused is stored")
+	}
+}
+
 // TestGuessingTheSAM: the MAC of a load SAM's report can't be tried without
 // end either.
 func TestGuessingTheSAM(t *testing.T) {
