@@ -309,6 +309,33 @@ func TestGuessing(t *testing.T) {
 	w.Sync(y)
 }
 
+// TestGuessingWithAnOldKey: whoever copied a terminal's keys guesses on in the
+// epoch of that key; the terminal, enrolled again, is served.
+func TestGuessingWithAnOldKey(t *testing.T) {
+	w := NewWorld(t)
+	x := w.Terminal(1)
+	thief := *x
+	w.Enrol(x)
+	in := NewCard(10001).InitPurchase(&thief, Account, 5_00)
+	n := thief.Add(journal.Name{}, &in)
+	for i := range 900 {
+		thief.Add(n, &journal.PurchaseOutcome{Result: journal.Done, HasTAC: true, TAC: suite.MAC{1, byte(i), byte(i >> 8)}, After: journal.NoBalance})
+	}
+	if _, err := w.Service.Intake(ctx, thief.ID, thief.Batch(0, len(thief.Entries))); err != nil {
+		t.Fatal(err)
+	}
+	thief.Add(journal.Name{}, &journal.ShiftOpen{Number: 1})
+	var later *utility.LaterError
+	if _, err := w.Service.Intake(ctx, thief.ID, thief.Batch(len(thief.Entries)-1, len(thief.Entries))); !errors.As(err, &later) {
+		t.Errorf("after 900 guesses: %v", err)
+	}
+	x.Redeem(NewCard(10002), Account, 1_00)
+	w.Sync(x)
+	if got := w.Balance(custAcc); got != 1_00 {
+		t.Errorf("the customer has %s", got)
+	}
+}
+
 // TestGuessingByObservation: what a terminal says that it read from a card can
 // be tried no faster than the outcome of its own transactions. A guess that
 // fits would make another shop pay for a load that never happened.
