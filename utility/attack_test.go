@@ -106,6 +106,14 @@ func TestReleaseOfWhatTheSAMNeverGave(t *testing.T) {
 			w.x.Add(n, &journal.LoadAuthorised{Stamp: in.Stamp, MAC2: suite.MAC{1, 2, 3, 4}})
 			w.x.Add(n, load(journal.NotDone))
 		},
+		"with a MAC2 guessed at the second try": func(w *world) {
+			in := w.x.InitSAMLoad(w.c, 200_00)
+			in.Tendered = 0
+			n := w.x.Add(journal.Name{}, &in)
+			w.x.Add(n, &journal.LoadAuthorised{Stamp: in.Stamp, MAC2: suite.MAC{1, 2, 3, 4}})
+			w.x.Add(n, &journal.LoadAuthorised{Stamp: in.Stamp, MAC2: w.c.MAC2(w.x.ID, in, in.Stamp)})
+			w.x.Add(n, load(journal.NotDone))
+		},
 		"with the MAC2 of the real load": func(w *world) {
 			in := w.in
 			in.Tendered = 0

@@ -38,7 +38,7 @@ func (s *Service) Intake(ctx context.Context, from money.TerminalID, b wire.Batc
 	if err := b.Verify(ep.Key); err != nil {
 		return wire.Ack{}, refused("%w", err)
 	}
-	if wait := s.guesses.wait(from, s.clock()); wait > 0 {
+	if wait := s.guesses.wait(epoch{from, b.Epoch}, s.clock()); wait > 0 {
 		return wire.Ack{}, &LaterError{wait}
 	}
 
@@ -70,13 +70,13 @@ func (s *Service) Intake(ctx context.Context, from money.TerminalID, b wire.Batc
 		}
 		var held []storage.Held
 		if fresh, ok := rest(&b, now); ok {
-			if wait := s.guesses.wait(from, s.clock()); wait > 0 { // what another connection sent meanwhile
+			if wait := s.guesses.wait(epoch{from, b.Epoch}, s.clock()); wait > 0 { // what another connection sent meanwhile
 				return &LaterError{wait}
 			}
 			if held, err = s.take(ctx, fresh, prepared); err != nil {
 				return err
 			}
-			s.guesses.charge(from, s.clock(), held)
+			s.guesses.charge(epoch{from, b.Epoch}, s.clock(), held)
 		}
 		ack, err = s.ack(ctx, &b, now.Seq, held)
 		return err

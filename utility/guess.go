@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/record"
 	"github.com/dianka/dianka/utility/storage"
 )
@@ -29,14 +28,16 @@ const (
 	guessMost  = time.Hour
 )
 
-// guesses makes terminals wait for their wrong cryptograms.
+// guesses makes terminals wait for their wrong cryptograms. Each epoch waits for
+// its own: whoever copied the key of an earlier one can't keep out a terminal
+// that was enrolled again.
 type guesses struct {
 	mu   sync.Mutex
-	paid map[money.TerminalID]time.Time // when the wrong ones so far are paid for
+	paid map[epoch]time.Time // when the wrong ones so far are paid for
 }
 
 // wait tells how long a terminal must wait now, 0 for not at all.
-func (g *guesses) wait(t money.TerminalID, now time.Time) time.Duration {
+func (g *guesses) wait(t epoch, now time.Time) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	paid, ok := g.paid[t]
@@ -47,12 +48,12 @@ func (g *guesses) wait(t money.TerminalID, now time.Time) time.Duration {
 }
 
 // charge counts the wrong cryptograms among what was held.
-func (g *guesses) charge(t money.TerminalID, now time.Time, held []storage.Held) {
+func (g *guesses) charge(t epoch, now time.Time, held []storage.Held) {
 	n := 0
 	for _, h := range held {
 		switch h.Reason {
-		case record.HeldBadTAC, record.HeldBadMAC2, record.HeldBadState:
-			n++
+		case record.HeldBadTAC, record.HeldBadMAC2, record.HeldBadState, record.HeldOtherProof:
+			n++ // what an observation brought may be the proof of another transaction, or a guess
 		}
 	}
 	if n == 0 {
@@ -61,7 +62,7 @@ func (g *guesses) charge(t money.TerminalID, now time.Time, held []storage.Held)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.paid == nil {
-		g.paid = map[money.TerminalID]time.Time{}
+		g.paid = map[epoch]time.Time{}
 	}
 	begin := g.paid[t]
 	if begin.Before(now) {

@@ -309,6 +309,62 @@ func TestGuessing(t *testing.T) {
 	w.Sync(y)
 }
 
+// TestGuessingWithAnOldKey: whoever copied a terminal's keys guesses on in the
+// epoch of that key; the terminal, enrolled again, is served.
+func TestGuessingWithAnOldKey(t *testing.T) {
+	w := NewWorld(t)
+	x := w.Terminal(1)
+	thief := *x
+	w.Enrol(x)
+	in := NewCard(10001).InitPurchase(&thief, Account, 5_00)
+	n := thief.Add(journal.Name{}, &in)
+	for i := range 900 {
+		thief.Add(n, &journal.PurchaseOutcome{Result: journal.Done, HasTAC: true, TAC: suite.MAC{1, byte(i), byte(i >> 8)}, After: journal.NoBalance})
+	}
+	if _, err := w.Service.Intake(ctx, thief.ID, thief.Batch(0, len(thief.Entries))); err != nil {
+		t.Fatal(err)
+	}
+	thief.Add(journal.Name{}, &journal.ShiftOpen{Number: 1})
+	var later *utility.LaterError
+	if _, err := w.Service.Intake(ctx, thief.ID, thief.Batch(len(thief.Entries)-1, len(thief.Entries))); !errors.As(err, &later) {
+		t.Errorf("after 900 guesses: %v", err)
+	}
+	x.Redeem(NewCard(10002), Account, 1_00)
+	w.Sync(x)
+	if got := w.Balance(custAcc); got != 1_00 {
+		t.Errorf("the customer has %s", got)
+	}
+}
+
+// TestGuessingByObservation: what a terminal says that it read from a card can
+// be tried no faster than the outcome of its own transactions. A guess that
+// fits would make another shop pay for a load that never happened.
+func TestGuessingByObservation(t *testing.T) {
+	w := NewWorld(t)
+	x, y := w.Terminal(1), w.Terminal(2)
+	in := NewCard(10001).InitLoad(x.ID, 500_00)
+	n := x.Next()
+	w.Authorise(x, n, in)
+	x.Add(journal.Name{}, &in)
+	x.Add(n, load(journal.NotDone))
+	w.Sync(x)
+	for i := range 2 * wire.MaxBatch {
+		y.Add(journal.Name{}, &journal.Observation{Item: n, Card: in.Card, TxType: in.TxType, Counter: in.Counter,
+			HasTAC: true, TAC: suite.MAC(binary.BigEndian.AppendUint32(nil, uint32(i))), Now: in.Counter + 1, Balance: journal.NoBalance})
+	}
+	if _, err := w.Service.Intake(ctx, y.ID, y.Batch(0, wire.MaxBatch)); err != nil {
+		t.Fatal(err)
+	}
+	before := tail(t, w)
+	var later *utility.LaterError
+	if _, err := w.Service.Intake(ctx, y.ID, y.Batch(wire.MaxBatch, 2*wire.MaxBatch)); !errors.As(err, &later) || later.After < 10*time.Minute {
+		t.Errorf("after 1000 guesses: %v", err)
+	}
+	if tail(t, w) != before {
+		t.Error("what was refused is stored")
+	}
+}
+
 // TestGuessingTheSAM: the MAC of a load SAM's report can't be tried without
 // end either.
 func TestGuessingTheSAM(t *testing.T) {
