@@ -48,7 +48,7 @@ type station struct {
 
 	crooked bool // somebody cheated with it
 	forgot  bool // its file was restored from an older copy at some time
-	loses   bool // and so was the second copy
+	loses   bool // and so was the second copy, or it was not whole
 	behind  bool // its disk was restored or its records suppressed, and it has not been enrolled again
 }
 

@@ -36,6 +36,7 @@ type Figures struct {
 	Steps      int
 	Time       time.Duration // of terminals: a terminal that lived a day counts a day
 	Faults     map[string]int
+	Torn       map[string]int // which of them struck at a command of a card or SAM, by the command
 	Outcomes   map[string]int // of what was asked for at terminals
 	Found      map[string]int // cheating and damage that was found, by what found it
 	Assertions int
@@ -53,7 +54,7 @@ func (f *Figures) Add(g Figures) {
 	f.Entries += g.Entries
 	f.Unsettled += g.Unsettled
 	f.Hash = g.Hash
-	for _, m := range []struct{ to, from *map[string]int }{{&f.Faults, &g.Faults}, {&f.Outcomes, &g.Outcomes}, {&f.Found, &g.Found}} {
+	for _, m := range []struct{ to, from *map[string]int }{{&f.Faults, &g.Faults}, {&f.Torn, &g.Torn}, {&f.Outcomes, &g.Outcomes}, {&f.Found, &g.Found}} {
 		if *m.to == nil {
 			*m.to = map[string]int{}
 		}
@@ -124,7 +125,7 @@ func (w *world) now() time.Time { return Begin.Add(time.Since(w.start)) }
 func newWorld(dir string, seed uint64) *world {
 	return &world{
 		seed: seed, dir: dir, ctx: context.Background(), start: time.Now(), log: slog.New(slog.DiscardHandler), at: -1,
-		figures: Figures{Worlds: 1, Faults: map[string]int{}, Outcomes: map[string]int{}, Found: map[string]int{}},
+		figures: Figures{Worlds: 1, Faults: map[string]int{}, Torn: map[string]int{}, Outcomes: map[string]int{}, Found: map[string]int{}},
 	}
 }
 

@@ -147,7 +147,7 @@ func figures(f Figures, took time.Duration) string {
 	for _, x := range []struct {
 		title string
 		of    map[string]int
-	}{{"faults", f.Faults}, {"outcomes", f.Outcomes}, {"found", f.Found}} {
+	}{{"faults", f.Faults}, {"of them at a command", f.Torn}, {"outcomes", f.Outcomes}, {"found", f.Found}} {
 		fmt.Fprintf(&b, "%s:\n", x.title)
 		for _, k := range slices.Sorted(maps.Keys(x.of)) {
 			fmt.Fprintf(&b, "%9d  %s\n", x.of[k], k)
