@@ -3,6 +3,7 @@ package world
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dianka/dianka/journal"
@@ -119,6 +120,8 @@ func (w *world) act(a Action) {
 		w.dishonest(s, a)
 	case CloneCard:
 		w.cloneCard(w.chips[a.C])
+	case CloneTerminal:
+		w.cloneTerminal(s)
 	}
 	if s.stopped() { // by its disk: somebody starts it again
 		s.bury()
@@ -409,6 +412,25 @@ func (w *world) office(s *station, c *chip, a Action) {
 			return svc.SetLimits(w.ctx, money.TerminalID{}, l)
 		}
 	})
+}
+
+// cloneTerminal makes a second machine of a terminal's disk and keys. From
+// then on each such step lets the other one work, with the readers and SAMs of
+// both: one identity lives on as two, and neither knows what the other does.
+func (w *world) cloneTerminal(s *station) {
+	s.bury()
+	mine := twin{disk: s.disk.copy(), keys: s.keys, told: slices.Clone(s.told), topUps: slices.Clone(s.topUps)}
+	if s.other == nil {
+		w.fault("terminal cloned")
+	} else {
+		w.fault("the other of two cloned terminals works")
+		w.write(s, s.other.disk)
+		s.keys, s.told, s.topUps = s.other.keys, s.other.told, s.other.topUps
+		s.behind, s.forgot, s.loses = true, true, true
+		s.wishesLost()
+	}
+	s.other = &mine
+	s.boot()
 }
 
 // restore puts an older copy of a terminal's disk back. The cards and SAMs do

@@ -209,11 +209,7 @@ func (s *station) rewrite(f func(*journal.Entry) bool) bool {
 			return true
 		}
 	}
-	s.w.must(os.WriteFile(s.path(), before.file, 0o600), "put a file back")
-	s.w.must(os.WriteFile(s.copyPath(), before.copy, 0o600), "put a copy back")
-	if before.copy == nil {
-		_ = os.Remove(s.copyPath())
-	}
+	s.w.write(s, before)
 	s.boot()
 	return false
 }
@@ -254,10 +250,7 @@ func (w *world) edit(s *station, a Action) bool {
 		}
 		w.figures.Found[editedFile+": refused at the start"]++
 	}
-	w.must(os.WriteFile(s.path(), before.file, 0o600), "put a file back")
-	if before.copy != nil {
-		w.must(os.WriteFile(s.copyPath(), before.copy, 0o600), "put a copy back")
-	}
+	w.write(s, before)
 	s.boot()
 	return done
 }

@@ -182,20 +182,27 @@ func (w *world) anyClone() bool {
 // putBack makes an older copy of a disk the terminal's disk. The second copy
 // of what is unsent lies elsewhere, unless whole says that it went back too.
 func (w *world) putBack(s *station, e image, whole bool) {
-	w.must(os.WriteFile(s.path(), e.file, 0o600), "restore a disk")
 	s.loses = s.loses || whole || s.disk.lamed
 	if whole {
 		w.fault("second copy restored with it")
-		if e.copy == nil {
-			_ = os.Remove(s.copyPath())
-		} else {
-			w.must(os.WriteFile(s.copyPath(), e.copy, 0o600), "restore a second copy")
-		}
+		w.write(s, e)
+	} else {
+		w.must(os.WriteFile(s.path(), e.file, 0o600), "restore a disk")
 	}
 	s.told = s.told[:min(e.told, len(s.told))]
 	s.behind, s.forgot = true, true
 	s.topUps = nil
 	s.wishesLost()
+}
+
+// write makes both files of a terminal what they were in a copy.
+func (w *world) write(s *station, e image) {
+	w.must(os.WriteFile(s.path(), e.file, 0o600), "restore a disk")
+	if e.copy == nil {
+		_ = os.Remove(s.copyPath())
+	} else {
+		w.must(os.WriteFile(s.copyPath(), e.copy, 0o600), "restore a second copy")
+	}
 }
 
 // wishesLost drops the wishes whose answers a terminal has forgotten.
@@ -231,6 +238,10 @@ func (w *world) heal() {
 	for round := range 4 {
 		for _, s := range w.stations {
 			s.turn(true)
+			w.figures.Assertions++
+			if round == 0 && !s.agrees() && !mustEnrol(s.up.Standing()) {
+				w.fail("the utility holds another journal of terminal %d, which it lets go on", s.no+1)
+			}
 			if mustEnrol(s.up.Standing()) || s.crooked && round == 0 {
 				w.figures.Found["terminal that must be enrolled again"]++
 				s.enrol()

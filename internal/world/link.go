@@ -103,7 +103,7 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	case alterRequest:
 		b := bytes.Clone(body)
 		if len(b) > 0 {
-			b[len(b)*2/3] ^= 0x10
+			b[s.rnd.IntN(len(b))] ^= 1 << s.rnd.IntN(8)
 		}
 		resp, err = serve(send(b))
 	default:
@@ -129,7 +129,7 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if len(b) > 0 {
-			b[len(b)/2] ^= 0x01
+			b[s.rnd.IntN(len(b))] ^= 1 << s.rnd.IntN(8)
 		}
 		resp.Body = io.NopCloser(bytes.NewReader(b))
 	}
