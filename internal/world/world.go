@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -68,7 +69,8 @@ func (f *Figures) Add(g Figures) {
 // came to that.
 type Failure struct {
 	Seed   uint64
-	Keep   []int // indices of the steps that were taken; nil: all
+	Keep   []int  // indices of the steps that were taken; nil: all
+	Rule   string // that was broken: What without its values
 	What   string
 	Action int // index of the step, -1: while healing
 	Trace  []string
@@ -101,15 +103,15 @@ type world struct {
 }
 
 // broken ends a run.
-type broken struct{ what string }
+type broken struct{ rule, what string }
 
 func (w *world) fail(format string, args ...any) {
-	panic(broken{fmt.Sprintf(format, args...)})
+	panic(broken{format, fmt.Sprintf(format, args...)})
 }
 
 func (w *world) must(err error, what string) {
 	if err != nil {
-		w.fail("%s: %v", what, err)
+		panic(broken{what, fmt.Sprintf("%s: %v", what, err)})
 	}
 }
 
@@ -172,11 +174,11 @@ func Run(dir string, seed uint64, plan []Action, keep []int) (f Figures, failure
 		f = w.figures
 		if p != nil {
 			b, ok := p.(broken)
-			if !ok {
-				panic(p)
+			if !ok { // the program's own
+				b = broken{"panic", fmt.Sprintf("panic: %v\n%s", p, debug.Stack())}
 			}
 			w.dump()
-			failure = &Failure{Seed: seed, Keep: keep, What: b.what, Action: w.at, Trace: w.trace}
+			failure = &Failure{Seed: seed, Keep: keep, Rule: b.rule, What: b.what, Action: w.at, Trace: w.trace}
 		}
 	}()
 	t, err := theTemplate()
