@@ -3,6 +3,7 @@ package world
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dianka/dianka/journal"
@@ -14,11 +15,11 @@ import (
 
 // wish is what a person asked of a terminal.
 type wish struct {
-	st    *station
-	what  Verb
-	token journal.Token
-	do    func() (terminal.Receipt, error)
-	said  *terminal.Receipt // what the person was told, nil when nobody answered
+	st   *station
+	what Verb
+	do   func() (terminal.Receipt, error)
+	of   journal.Transaction // card, account and amount that were asked for
+	said *terminal.Receipt   // what the person was told, nil when nobody answered
 }
 
 func (w *world) act(a Action) {
@@ -29,6 +30,10 @@ func (w *world) act(a Action) {
 		// People start a terminal that is down, but not always.
 		if s.tm == nil && a.R%4 != 0 && !s.boot() {
 			return
+		}
+		if s.sam.chip == nil && a.R>>2%2 == 0 { // nor always a terminal without its SAM
+			w.putSAM(s)
+			w.settleEvents()
 		}
 	}
 	switch a.Do {
@@ -77,11 +82,20 @@ func (w *world) act(a Action) {
 		s.arm(bomb{in: 1 + int(a.R%30), power: a.Do == PowerCut, how: a.R})
 	case Tear:
 		s.card.tear = tear{in: 1 + int(a.R%8), how: int(a.R >> 8 % tears), page: 1 + int(a.R>>16%4), then: -1}
+		if at := []byte{0, insProof, insRecord}[a.R>>28%3]; at != 0 { // while it is asked what happened
+			s.card.tear.in, s.card.tear.at = 1+int(a.R%2), at
+		}
 		if a.R>>24%4 == 0 {
 			s.card.tear.then = a.C
 		}
 	case DiskFault:
-		s.disk.fail = []string{failData, failMeta, failFull}[a.R%3]
+		switch s.disk.lame = a.R>>8%3 == 0; {
+		case s.disk.lame:
+			s.disk.lamed = true
+			w.fault(failCopy)
+		default:
+			s.disk.fail = []string{failData, failMeta, failFull}[a.R%3]
+		}
 	case DiskFull:
 		if s.disk.full = a.R%2 == 0; s.disk.full {
 			w.fault("disk nearly full")
@@ -106,6 +120,8 @@ func (w *world) act(a Action) {
 		w.dishonest(s, a)
 	case CloneCard:
 		w.cloneCard(w.chips[a.C])
+	case CloneTerminal:
+		w.cloneTerminal(s)
 	}
 	if s.stopped() { // by its disk: somebody starts it again
 		s.bury()
@@ -138,6 +154,9 @@ func (w *world) settleEvents() {
 	}
 }
 
+// moves are the commands with which a wish moves value.
+var moves = map[Verb]byte{TopUp: insCredit, Sell: insCredit, Redeem: insDebit, Void: insDebit}
+
 // ask lets a person ask. What they are told is remembered. Often something
 // happens just then: the card is torn, the process dies, the disk fails.
 func (w *world) ask(x *wish, a Action) {
@@ -146,10 +165,19 @@ func (w *world) ask(x *wish, a Action) {
 	r := a.R >> 20
 	switch r % 8 {
 	case 0, 1:
-		s.card.tear = tear{in: 1 + int(r>>3%5), how: int(r >> 6 % tears), page: 1 + int(r>>10%4), then: -1}
-		if r>>13%4 == 0 {
-			s.card.tear.then = int(r >> 15 % uint64(len(w.chips)))
+		t := tear{in: 1 + int(r>>3%5), how: int(r >> 6 % tears), page: 1 + int(r>>10%4), then: -1}
+		if r>>30%3 == 0 {
+			t.in = 1 + int(r>>3%3)
+			s.sam.tear = t
+			break
 		}
+		if r>>33%2 == 0 { // where it matters most
+			t.in, t.at = 1, moves[x.what]
+		}
+		if r>>13%4 == 0 {
+			t.then = int(r >> 15 % uint64(len(w.chips)))
+		}
+		s.card.tear = t
 	case 2:
 		s.arm(bomb{in: 1 + int(r>>3%26), power: r>>9%2 == 0, how: r})
 	case 3:
@@ -200,6 +228,7 @@ func (w *world) repeat(x *wish) {
 			w.fail("the same wish made %s and %s", x.said.Name, rc.Name)
 		}
 	}
+	w.believe(x, rc)
 	x.said = &rc
 	s.told = append(s.told, told{rc.Transaction, rc.Hash})
 	if rc.Child != nil {
@@ -207,6 +236,31 @@ func (w *world) repeat(x *wish) {
 	}
 	if rc.Kind == journal.KindTopUp {
 		s.topUps = append(s.topUps, rc.Name)
+	}
+}
+
+// believe holds a receipt against what was asked and what the chips did.
+func (w *world) believe(x *wish, rc terminal.Receipt) {
+	moving := &rc.Transaction // what moved value, or should have
+	if rc.Child != nil {
+		moving = rc.Child
+	}
+	w.figures.Assertions++
+	if moving.Card != x.of.Card || moving.Account != x.of.Account || moving.Amount != x.of.Amount {
+		if moving.Load != nil || moving.Purchase != nil {
+			w.fail("asked to move %s of %s for %s, %s moved %s of %s for %s", x.of.Amount, x.of.Card, x.of.Account, moving.Name, moving.Amount, moving.Card, moving.Account)
+		}
+	}
+	if x.st.crooked || x.st.forgot || w.cloned(x.of.Card) {
+		return // its names may stand for two transactions
+	}
+	w.figures.Assertions++
+	switch m := w.byName(moving.Name); {
+	case moving.Load == nil && moving.Purchase == nil:
+	case moving.Result == journal.Done && m == nil:
+		w.fail("%s was told as done, and no chip did it", moving.Name)
+	case moving.Result == journal.NotDone && m != nil:
+		w.fail("%s was told as not done, and the chip did it", moving.Name)
 	}
 }
 
@@ -219,7 +273,7 @@ func (w *world) token() journal.Token {
 func (w *world) topUp(s *station, c *chip, a Action) {
 	w.insert(s, c)
 	req := terminal.TopUpRequest{Token: w.token(), Who: s.clerk, Card: c.number, Amount: a.Amount, Tendered: a.Amount}
-	w.ask(&wish{st: s, what: TopUp, token: req.Token, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: TopUp, of: journal.Transaction{Card: c.number, Amount: a.Amount}, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }}, a)
 }
 
 func (w *world) redeem(s *station, c *chip, a Action) {
@@ -235,14 +289,14 @@ func (w *world) redeem(s *station, c *chip, a Action) {
 	if c.holds < a.Amount && c.holds > 0 {
 		req.Amount = c.holds
 	}
-	w.ask(&wish{st: s, what: Redeem, token: req.Token, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: Redeem, of: journal.Transaction{Card: c.number, Account: req.Account, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }}, a)
 }
 
 func (w *world) sell(s *station, a Action) {
 	c := w.chips[3+a.R%2]
 	w.insert(s, c)
 	req := terminal.SellRequest{Token: w.token(), Who: s.clerk, Card: c.number, Amount: a.Amount, Tendered: a.Amount}
-	w.ask(&wish{st: s, what: Sell, token: req.Token, do: func() (terminal.Receipt, error) { return s.tm.Sell(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: Sell, of: journal.Transaction{Card: c.number, Amount: a.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Sell(w.ctx, req) }}, a)
 }
 
 // pick gives one of the terminal's top-ups, lately made ones rather.
@@ -265,8 +319,16 @@ func (w *world) void(s *station, a Action) {
 			w.insert(s, c)
 		}
 	}
+	if a.R>>3%4 == 0 { // the customer has left with it
+		w.fault("void after the card was handed over")
+		s.card.pull()
+		if c := w.chips[a.C]; a.R>>5%2 == 0 && c.number != t.Card {
+			w.insert(s, c)
+		}
+		w.settleEvents()
+	}
 	req := terminal.VoidRequest{Token: w.token(), Who: s.clerk, TopUp: t.Name}
-	w.ask(&wish{st: s, what: Void, token: req.Token, do: func() (terminal.Receipt, error) { return s.tm.Void(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: Void, of: journal.Transaction{Card: t.Card, Amount: t.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Void(w.ctx, req) }}, a)
 }
 
 func (w *world) returnCash(s *station, a Action) {
@@ -275,7 +337,7 @@ func (w *world) returnCash(s *station, a Action) {
 		return
 	}
 	req := terminal.ReturnCashRequest{Token: w.token(), Who: s.clerk, TopUp: t.Name}
-	w.ask(&wish{st: s, what: ReturnCash, token: req.Token, do: func() (terminal.Receipt, error) { return s.tm.ReturnCash(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: ReturnCash, of: journal.Transaction{Card: t.Card, Amount: t.Amount}, do: func() (terminal.Receipt, error) { return s.tm.ReturnCash(w.ctx, req) }}, a)
 }
 
 // again is a double click, or a screen that lost its answer: the same wish
@@ -350,6 +412,25 @@ func (w *world) office(s *station, c *chip, a Action) {
 			return svc.SetLimits(w.ctx, money.TerminalID{}, l)
 		}
 	})
+}
+
+// cloneTerminal makes a second machine of a terminal's disk and keys. From
+// then on each such step lets the other one work, with the readers and SAMs of
+// both: one identity lives on as two, and neither knows what the other does.
+func (w *world) cloneTerminal(s *station) {
+	s.bury()
+	mine := twin{disk: s.disk.copy(), keys: s.keys, told: slices.Clone(s.told), topUps: slices.Clone(s.topUps)}
+	if s.other == nil {
+		w.fault("terminal cloned")
+	} else {
+		w.fault("the other of two cloned terminals works")
+		w.write(s, s.other.disk)
+		s.keys, s.told, s.topUps = s.other.keys, s.other.told, s.other.topUps
+		s.behind, s.forgot, s.loses = true, true, true
+		s.wishesLost()
+	}
+	s.other = &mine
+	s.boot()
 }
 
 // restore puts an older copy of a terminal's disk back. The cards and SAMs do

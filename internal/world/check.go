@@ -1,6 +1,7 @@
 package world
 
 import (
+	"bytes"
 	"os"
 	"slices"
 	"strings"
@@ -181,20 +182,27 @@ func (w *world) anyClone() bool {
 // putBack makes an older copy of a disk the terminal's disk. The second copy
 // of what is unsent lies elsewhere, unless whole says that it went back too.
 func (w *world) putBack(s *station, e image, whole bool) {
-	w.must(os.WriteFile(s.path(), e.file, 0o600), "restore a disk")
+	s.loses = s.loses || whole || s.disk.lamed
 	if whole {
 		w.fault("second copy restored with it")
-		s.loses = true
-		if e.copy == nil {
-			_ = os.Remove(s.copyPath())
-		} else {
-			w.must(os.WriteFile(s.copyPath(), e.copy, 0o600), "restore a second copy")
-		}
+		w.write(s, e)
+	} else {
+		w.must(os.WriteFile(s.path(), e.file, 0o600), "restore a disk")
 	}
 	s.told = s.told[:min(e.told, len(s.told))]
 	s.behind, s.forgot = true, true
 	s.topUps = nil
 	s.wishesLost()
+}
+
+// write makes both files of a terminal what they were in a copy.
+func (w *world) write(s *station, e image) {
+	w.must(os.WriteFile(s.path(), e.file, 0o600), "restore a disk")
+	if e.copy == nil {
+		_ = os.Remove(s.copyPath())
+	} else {
+		w.must(os.WriteFile(s.copyPath(), e.copy, 0o600), "restore a second copy")
+	}
 }
 
 // wishesLost drops the wishes whose answers a terminal has forgotten.
@@ -217,8 +225,8 @@ func (w *world) heal() {
 			s.bury()
 		}
 		s.bomb = bomb{}
-		s.disk.full, s.disk.fail, s.disk.hurt = false, "", false
-		s.card.tear, s.link.up, s.link.plan, s.link.late, s.skew = tear{}, true, nil, nil, 0
+		s.disk.full, s.disk.fail, s.disk.hurt, s.disk.lame = false, "", false, false
+		s.card.tear, s.sam.tear, s.link.up, s.link.plan, s.link.late, s.skew = tear{}, tear{}, true, nil, nil, 0
 		s.card.pull()
 	}
 	for _, s := range w.stations {
@@ -233,6 +241,10 @@ func (w *world) heal() {
 	for round := range 4 {
 		for _, s := range w.stations {
 			s.turn(true)
+			w.figures.Assertions++
+			if round == 0 && !s.agrees() && !mustEnrol(s.up.Standing()) {
+				w.fail("the utility holds another journal of terminal %d, which it lets go on", s.no+1)
+			}
 			if mustEnrol(s.up.Standing()) || s.crooked && round == 0 {
 				w.figures.Found["terminal that must be enrolled again"]++
 				s.enrol()
@@ -309,6 +321,8 @@ func (w *world) final() {
 		}
 		s.recall()
 	}
+	w.synced()
+	w.settled()
 	if r, err := audit.Run(w.ctx, w.utility.db, w.utility.vault, profiles.Builtin()); err != nil {
 		var b strings.Builder
 		if r != nil {
@@ -326,6 +340,73 @@ func (w *world) final() {
 	for _, s := range w.stations {
 		w.figures.Hash += " " + s.st.Head().Hash.String()[:8]
 	}
+}
+
+// synced requires at the end that whatever the utility ever acknowledged is
+// still stored, and that it and the terminals have the same journals.
+func (w *world) synced() {
+	for n := range w.utility.acks {
+		w.utility.keeps(n)
+	}
+	for _, s := range w.stations {
+		epochs := s.st.Epochs()
+		for i, ep := range epochs {
+			if i < len(epochs)-1 && (s.crooked || s.forgot) {
+				continue // an epoch in which the two told different stories
+			}
+			if ep.Head.Seq == 0 {
+				continue
+			}
+			w.figures.Assertions++
+			n := journal.Name{Terminal: s.id, Epoch: ep.Head.Epoch, Seq: ep.Head.Seq}
+			if h, ok := w.utility.hashAt(n); !ok || h != ep.Head.Hash {
+				w.fail("terminal %d and the utility differ about %s", s.no+1, n)
+			}
+		}
+	}
+}
+
+// settled requires that at the end nothing is open that a card could have
+// told: after every card visited every terminal only a movement whose proof
+// the card has overwritten with a later one is.
+func (w *world) settled() {
+	if w.lossy() || w.cheated() {
+		return // somebody forgot or denies what he should tell
+	}
+	told := func(n journal.Name, load bool, counter uint16, amount money.Fen) {
+		w.figures.Assertions++
+		if m := w.did(n, load, counter, amount); m == nil || !w.overwritten(m) {
+			w.fail("%s of %s is open after every card was everywhere", n, amount)
+		}
+	}
+	for _, s := range w.stations {
+		list, err := s.st.OpenTransactions()
+		w.must(err, "read what is open")
+		for _, t := range list {
+			switch {
+			case t.Load != nil:
+				told(t.Name, true, t.Load.Counter, t.Amount)
+			case t.Purchase != nil:
+				told(t.Name, false, t.Purchase.Counter, t.Amount)
+			default:
+				w.fail("%s is open at the end", t.Name)
+			}
+		}
+	}
+	for _, it := range w.items() {
+		if it.State == ledger.InHeld {
+			told(it.Name, it.Load(), it.Counter, it.Amount)
+		}
+	}
+}
+
+// overwritten reports whether the chip has a later proof in the place of a
+// movement's.
+func (w *world) overwritten(m *move) bool {
+	later := w.moves[slices.Index(w.moves, m)+1:]
+	return slices.ContainsFunc(later, func(x *move) bool {
+		return x.chip == m.chip && (x.load == m.load || m.chip.options.SingleProof)
+	})
 }
 
 // books holds every account of the ledger against what the chips did, what
@@ -384,7 +465,11 @@ func (w *world) books() {
 			case m.tx.Account == accounts[len(accounts)-1]: // head office may have named it since
 				shift(m.amount, ledger.Card(m.chip.number), ledger.Suspense)
 			default:
-				shift(m.amount, ledger.Card(m.chip.number), ledger.Customer(it.Account))
+				to := m.tx.Account // what the card paid for when it paid
+				if s.crooked {
+					to = it.Account // what was said afterwards: the slip tells
+				}
+				shift(m.amount, ledger.Card(m.chip.number), ledger.Customer(to))
 			}
 		case s.loses || s.crooked || w.cloned(m.chip.number):
 			w.lost(m)
@@ -486,7 +571,7 @@ func (w *world) cheated() bool {
 // has what the cheat said: it is held against the chips otherwise.
 func (w *world) touched(a ledger.Account) bool {
 	for _, s := range w.stations {
-		if s.crooked && (a == ledger.Shop(s.shop) || a.Class() == ledger.ClassClaim) {
+		if s.crooked && (a == ledger.Shop(s.shop) || bytes.HasPrefix(a.Bytes(), ledger.Claim(journal.Name{Terminal: s.id}).Bytes()[:1+len(s.id)])) {
 			return true
 		}
 	}
@@ -594,11 +679,11 @@ func (w *world) probe() {
 		w.insert(s, c)
 		if c.holds == 0 {
 			req := terminal.TopUpRequest{Token: w.token(), Who: s.clerk, Card: c.number, Amount: 10_00, Tendered: 10_00}
-			w.ask(&wish{st: s, what: TopUp, token: req.Token, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }}, Action{R: 7 << 20})
+			w.ask(&wish{st: s, what: TopUp, of: journal.Transaction{Card: c.number, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }}, Action{R: 7 << 20})
 		}
 		if c.holds > 0 {
 			req := terminal.RedeemRequest{Token: w.token(), Who: s.clerk, Card: c.number, Account: accounts[0], Amount: 1}
-			w.ask(&wish{st: s, what: Redeem, token: req.Token, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }}, Action{R: 7 << 20})
+			w.ask(&wish{st: s, what: Redeem, of: journal.Transaction{Card: c.number, Account: req.Account, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }}, Action{R: 7 << 20})
 		}
 		w.at--
 		s.card.pull()

@@ -24,6 +24,7 @@ type disk struct {
 	crash []byte // the file after the power came back
 	hurt  bool   // a commit failed since the process started
 	lame  bool   // the medium of the second copy does not write
+	lamed bool   // it did not at some time
 
 	// The second copy is written beside a commit, on a goroutine of its own,
 	// so what a death in the middle of a commit leaves of it is drawn, not
@@ -42,6 +43,7 @@ const (
 	failData = "I/O error on the data sync" // nothing is there
 	failMeta = "I/O error on the meta sync" // all is there, and nobody was told
 	failFull = "no space left for a commit"
+	failCopy = "I/O errors on the second copy" // until the next fault of the disk
 )
 
 var errDisk = errors.New("world: input/output error")

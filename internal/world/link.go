@@ -8,15 +8,14 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 )
 
 // link is the line between a terminal and the utility.
 type link struct {
 	st   *station
 	up   bool
-	plan []string // faults of the next messages, first first
-	late []*http.Request
+	plan []string        // faults of the next messages, first first
+	late []*http.Request // they arrive after the next message
 }
 
 // Faults of a message.
@@ -29,9 +28,11 @@ const (
 	alterAnswer  = "answer altered"
 	halfOpen     = "line half open"
 	cutInside    = "line cut in the middle"
+	tooSlow      = "answer after the deadline"
+	overtaken    = "request arrives after a later one"
 )
 
-var linkFaults = []string{loseRequest, loseAnswer, twice, lateCopy, alterRequest, alterAnswer, halfOpen, cutInside}
+var linkFaults = []string{loseRequest, loseAnswer, twice, lateCopy, alterRequest, alterAnswer, halfOpen, cutInside, tooSlow, overtaken}
 
 var errLine = errors.New("world: the line is cut")
 
@@ -81,8 +82,15 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	switch fault {
 	case loseRequest:
 		return nil, errLine
-	case halfOpen: // nothing comes, and nobody is told
+	case halfOpen, tooSlow, overtaken: // nobody is told
+		switch fault {
+		case tooSlow:
+			_, _ = serve(send(body))
+		case overtaken:
+			s.link.late = append(s.link.late, send(body))
+		}
 		<-r.Context().Done()
+		s.effect()
 		return nil, context.Cause(r.Context())
 	case cutInside:
 		s.link.up = false
@@ -95,7 +103,7 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	case alterRequest:
 		b := bytes.Clone(body)
 		if len(b) > 0 {
-			b[len(b)*2/3] ^= 0x10
+			b[s.rnd.IntN(len(b))] ^= 1 << s.rnd.IntN(8)
 		}
 		resp, err = serve(send(b))
 	default:
@@ -121,21 +129,9 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		if len(b) > 0 {
-			b[len(b)/2] ^= 0x01
+			b[s.rnd.IntN(len(b))] ^= 1 << s.rnd.IntN(8)
 		}
 		resp.Body = io.NopCloser(bytes.NewReader(b))
 	}
 	return resp, nil
-}
-
-// serve hands a request to the utility's door. When the utility dies
-// meanwhile there is no answer.
-func (u *utility) serve(r *http.Request) (*http.Response, error) {
-	rec := httptest.NewRecorder()
-	u.door.ServeHTTP(rec, r)
-	if u.store.dead {
-		u.restart()
-		return nil, errLine
-	}
-	return rec.Result(), nil
 }

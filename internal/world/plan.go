@@ -49,13 +49,14 @@ const (
 	RestoreDisk
 	Cheat
 	CloneCard
+	CloneTerminal
 	verbs
 )
 
 var verbNames = [verbs]string{
 	"pull", "top up", "redeem", "sell", "void", "return cash", "again", "sync", "maintain", "wait", "shift", "line",
 	"line fault", "kill", "power cut", "tear", "disk fault", "disk full", "clock", "restart", "move SAM", "kill utility",
-	"office", "copy disk", "restore disk", "cheat", "clone card",
+	"office", "copy disk", "restore disk", "cheat", "clone card", "clone terminal",
 }
 
 func (a Action) String() string {
@@ -72,7 +73,7 @@ var weights = [verbs]int{
 // Flavours of a world.
 const (
 	Honest = iota
-	Lossy  // disks are copied and restored
+	Lossy  // disks are copied, restored and cloned
 	Crooked
 )
 
@@ -93,7 +94,7 @@ func Plan(seed uint64) []Action {
 	w := weights
 	switch FlavourOf(seed) {
 	case Lossy:
-		w[CopyDisk], w[RestoreDisk] = 4, 3
+		w[CopyDisk], w[RestoreDisk], w[CloneTerminal] = 4, 3, 3
 	case Crooked:
 		w[Cheat], w[CloneCard] = 7, 1
 	}

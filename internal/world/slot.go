@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/dianka/dianka/reader"
 )
@@ -21,10 +22,11 @@ type slot struct {
 
 // tear is what happens to the card at a command.
 type tear struct {
-	in   int // at the in-th command from now; 0: never
-	how  int // tearBefore …
-	page int // of tearMid: the page write at which the power fails
-	then int // index of the chip that is put in instead, -1: none
+	in   int  // at the in-th command from now; 0: never
+	at   byte // only commands of this INS count; 0: all
+	how  int  // tearBefore …
+	page int  // of tearMid: the page write at which the power fails
+	then int  // index of the chip that is put in instead, -1: none
 }
 
 const (
@@ -130,13 +132,24 @@ var errSilent = errors.New("world: the chip says nothing")
 // Transmit implements reader.Card.
 func (c *seat) Transmit(_ context.Context, cmd []byte) ([]byte, error) {
 	s := c.slot
-	s.st.effect()
+	if s.st.dead {
+		panic(killed{})
+	}
+	if s.st.strike() {
+		if b := s.st.bomb; b.power && b.how>>5%2 == 0 && c.dead == nil { // the chip's power too
+			c.note(cmd, tearMid)
+			c.chip.TearAfter(1 + int(b.how>>6%4))
+			_, _ = c.chip.Transmit(cmd)
+			c.chip.TearAfter(0)
+		}
+		panic(killed{})
+	}
 	if c.dead != nil {
 		return nil, s.errorf("transmit", c.dead, false)
 	}
 	t := &s.tear
 	hit := false
-	if t.in > 0 {
+	if t.in > 0 && (t.at == 0 || t.at == cmd[1]) {
 		t.in--
 		hit = t.in == 0
 	}
@@ -149,6 +162,7 @@ func (c *seat) Transmit(_ context.Context, cmd []byte) ([]byte, error) {
 		return r, nil
 	}
 	s.st.w.fault(tearNames[t.how])
+	c.note(cmd, t.how)
 	switch t.how {
 	case tearBefore:
 	case tearMid:
@@ -168,6 +182,42 @@ func (c *seat) Transmit(_ context.Context, cmd []byte) ([]byte, error) {
 	}
 	s.st.effect()
 	return nil, c.gone(true)
+}
+
+// note counts at which command something happened.
+func (c *seat) note(cmd []byte, how int) {
+	c.slot.st.w.figures.Torn[instruction(cmd)+": "+tearNames[how]]++
+}
+
+// instruction names a command of a card or SAM.
+func instruction(cmd []byte) string {
+	name, ok := instructions[cmd[1]]
+	switch {
+	case !ok:
+		return fmt.Sprintf("INS %02X", cmd[1])
+	case cmd[1] == 0x50 && cmd[2] == 0:
+		return "INITIALIZE FOR LOAD"
+	case cmd[1] == 0x70 && cmd[2] == 1:
+		return "INIT SAM FOR LOAD"
+	case cmd[1] == 0x72 && cmd[2] == 1:
+		return "CREDIT SAM FOR LOAD"
+	}
+	return name
+}
+
+// Commands that plans aim at, by INS.
+const (
+	insCredit = 0x52
+	insDebit  = 0x54
+	insProof  = 0x5A
+	insRecord = 0xB2
+)
+
+// instructions are the commands by INS.
+var instructions = map[byte]string{
+	0x20: "VERIFY", 0x50: "INITIALIZE FOR PURCHASE", insCredit: "CREDIT FOR LOAD", insDebit: "DEBIT FOR PURCHASE", insProof: "GET TRANSACTION PROVE", 0x5C: "GET BALANCE",
+	0x70: "INIT SAM FOR PURCHASE", 0x72: "CREDIT SAM FOR PURCHASE", 0x74: "LOAD SAM STATE", 0x76: "LOAD SAM ALLOWANCE",
+	0x84: "GET CHALLENGE", 0xA4: "SELECT", 0xB0: "READ BINARY", insRecord: "READ RECORD",
 }
 
 // mute is a card that is still in its slot and does not answer: the reader

@@ -29,7 +29,7 @@ type station struct {
 	clerk journal.Actor
 	dir   string
 	keys  uplink.Keys // the key file
-	rnd   *rand.Rand
+	rnd   *rand.Rand  // of its line
 
 	card, sam *slot
 	disk      disk
@@ -44,12 +44,21 @@ type station struct {
 
 	told   []told // what people were told
 	images []image
+	other  *twin          // the machine of a cloned terminal that is switched off
 	topUps []journal.Name // done or not, for voids and cash
 
 	crooked bool // somebody cheated with it
 	forgot  bool // its file was restored from an older copy at some time
-	loses   bool // and so was the second copy
+	loses   bool // and so was the second copy, or it was not whole
 	behind  bool // its disk was restored or its records suppressed, and it has not been enrolled again
+}
+
+// twin is a machine with the identity of another.
+type twin struct {
+	disk   image
+	keys   uplink.Keys
+	told   []told
+	topUps []journal.Name
 }
 
 // bomb ends the process at the in-th effect from now.
@@ -288,6 +297,18 @@ func (s *station) enrol() {
 	s.behind = false
 	s.w.say("      T%d enrolled again, epoch %d", s.no+1, id.Epoch)
 	s.boot()
+}
+
+// agrees reports whether the journal goes on where the utility's copy of it
+// ends, or before in the same chain.
+func (s *station) agrees() bool {
+	h := s.head()
+	if h.Seq > s.st.Head().Seq {
+		return false
+	}
+	hash, _, err := s.st.EntriesOf(h.Epoch, h.Seq+1, 1, 1)
+	s.w.must(err, "read the journal")
+	return hash == h.Hash
 }
 
 // Standings in which a terminal must be enrolled again.

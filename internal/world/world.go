@@ -19,6 +19,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -37,6 +38,7 @@ type Figures struct {
 	Steps      int
 	Time       time.Duration // of terminals: a terminal that lived a day counts a day
 	Faults     map[string]int
+	Torn       map[string]int // which of them struck at a command of a card or SAM, by the command
 	Outcomes   map[string]int // of what was asked for at terminals
 	Found      map[string]int // cheating and damage that was found, by what found it
 	Assertions int
@@ -54,7 +56,7 @@ func (f *Figures) Add(g Figures) {
 	f.Entries += g.Entries
 	f.Unsettled += g.Unsettled
 	f.Hash = g.Hash
-	for _, m := range []struct{ to, from *map[string]int }{{&f.Faults, &g.Faults}, {&f.Outcomes, &g.Outcomes}, {&f.Found, &g.Found}} {
+	for _, m := range []struct{ to, from *map[string]int }{{&f.Faults, &g.Faults}, {&f.Torn, &g.Torn}, {&f.Outcomes, &g.Outcomes}, {&f.Found, &g.Found}} {
 		if *m.to == nil {
 			*m.to = map[string]int{}
 		}
@@ -68,7 +70,8 @@ func (f *Figures) Add(g Figures) {
 // came to that.
 type Failure struct {
 	Seed   uint64
-	Keep   []int // indices of the steps that were taken; nil: all
+	Keep   []int  // indices of the steps that were taken; nil: all
+	Rule   string // that was broken: What without its values
 	What   string
 	Action int // index of the step, -1: while healing
 	Trace  []string
@@ -101,15 +104,15 @@ type world struct {
 }
 
 // broken ends a run.
-type broken struct{ what string }
+type broken struct{ rule, what string }
 
 func (w *world) fail(format string, args ...any) {
-	panic(broken{fmt.Sprintf(format, args...)})
+	panic(broken{format, fmt.Sprintf(format, args...)})
 }
 
 func (w *world) must(err error, what string) {
 	if err != nil {
-		w.fail("%s: %v", what, err)
+		panic(broken{what, fmt.Sprintf("%s: %v", what, err)})
 	}
 }
 
@@ -125,7 +128,7 @@ func (w *world) now() time.Time { return Begin.Add(time.Since(w.start)) }
 func newWorld(dir string, seed uint64) *world {
 	return &world{
 		seed: seed, dir: dir, ctx: context.Background(), start: time.Now(), log: slog.New(slog.DiscardHandler), at: -1,
-		figures: Figures{Worlds: 1, Faults: map[string]int{}, Outcomes: map[string]int{}, Found: map[string]int{}},
+		figures: Figures{Worlds: 1, Faults: map[string]int{}, Torn: map[string]int{}, Outcomes: map[string]int{}, Found: map[string]int{}},
 	}
 }
 
@@ -175,11 +178,11 @@ func Run(dir string, seed uint64, plan []Action, keep []int) (f Figures, failure
 		f = w.figures
 		if p != nil {
 			b, ok := p.(broken)
-			if !ok {
-				panic(p)
+			if !ok { // the program's own
+				b = broken{"panic", fmt.Sprintf("panic: %v\n%s", p, debug.Stack())}
 			}
 			w.dump()
-			failure = &Failure{Seed: seed, Keep: keep, What: b.what, Action: w.at, Trace: w.trace}
+			failure = &Failure{Seed: seed, Keep: keep, Rule: b.rule, What: b.what, Action: w.at, Trace: w.trace}
 		}
 	}()
 	t, err := theTemplate()
