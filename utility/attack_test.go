@@ -27,7 +27,8 @@ func roomOf(t *testing.T, w *World) money.Fen {
 }
 
 // TestNameOfAuthorisedLoad: an entry that takes the name of a load for which
-// MAC2 was given must not erase what that load reserved.
+// MAC2 was given must not erase what that load reserved, and a person is told:
+// it may be an honest entry, and the load that of a copy of the keys.
 func TestNameOfAuthorisedLoad(t *testing.T) {
 	for name, hide := range map[string]func(*Terminal) journal.Body{
 		"a purchase":          func(x *Terminal) journal.Body { in := NewCard(10002).InitPurchase(x, Account, 1); return &in },
@@ -50,6 +51,9 @@ func TestNameOfAuthorisedLoad(t *testing.T) {
 			w.Sync(x)
 			if got := roomOf(t, w); got != before-500_00 {
 				t.Errorf("the card carries 500.00, the shop's room is %s as if it did not", got)
+			}
+			if al, err := w.Service.Alarms(ctx); err != nil || len(al) != 1 || al[0].Kind != record.AlarmName || al[0].Name != n {
+				t.Errorf("alarms %+v, %v; want one about %s", al, err, n)
 			}
 			w.Audit()
 		})

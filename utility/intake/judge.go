@@ -169,6 +169,10 @@ func (j *Judge) entries(v *view, p *Prepared) error {
 			switch string(why) {
 			case record.HeldBadTAC, record.HeldBadMAC2, record.HeldBadState:
 				v.alarm(record.AlarmBadMAC, n, string(why))
+			case record.HeldMismatch:
+				if _, observed := e.Body.(*journal.Observation); !observed {
+					v.alarm(record.AlarmName, n, "a load was authorised under this name, and the terminal signed something else")
+				}
 			}
 		case err != nil:
 			return fmt.Errorf("entry %s: %w", n, err)

@@ -389,6 +389,7 @@ const (
 	AlarmSAMTotal     = "sam_total"  // a load SAM gave more, or less, than the journal says
 	AlarmUnauthorised = "unauthorised_load"
 	AlarmBadMAC       = "bad_mac"         // a cryptogram was wrong
+	AlarmName         = "name_taken"      // a load was authorised under a name that the terminal signed otherwise: a copy of its keys asked, or its disk was put back
 	AlarmPSAM         = "psam_sequence"   // a PSAM's sequence repeats or falls, or its terminal does not recognise it
 	AlarmMissing      = "records_missing" // a PSAM made payments that its terminal never sent
 )
