@@ -352,11 +352,16 @@ func TestStoredNotPosted(t *testing.T) {
 	if err := w.Store.Append(ctx, []record.Line{l}); err != nil {
 		t.Fatal(err)
 	}
+	if r := w.Audit(); r.Pending != 1 { // the books are right as far as they are made
+		t.Errorf("%d lines wait to be posted", r.Pending)
+	}
 	w.Open()
 	got, _ := w.Service.LedgerHash(ctx)
 	w.Sync(x) // sent again: nothing changes
 	again, _ := w.Service.LedgerHash(ctx)
-	w.Audit()
+	if r := w.Audit(); r.Pending != 0 {
+		t.Errorf("%d lines still wait", r.Pending)
+	}
 
 	v := NewWorld(t)
 	y := v.Terminal(1)

@@ -80,7 +80,12 @@ var mutants = []mutant{
 	{"records-missing-unseen", "a gap in the PSAM's numbers raises no alarm", "utility/intake/sequence.go",
 		"	case last != 0 && seq > last && seq-last-1 > slack:", "	case false:", "./utility", "TestRecordsMissing"},
 	{"guesses-free", "a terminal may try cryptograms as fast as it likes", "utility/entries.go",
-		"			s.guesses.charge(from, s.clock(), held)", "			_ = held", "./utility", "TestGuessing"},
+		"			s.guesses.charge(epoch{from, b.Epoch}, s.clock(), held)", "			_ = held", "./utility", "TestGuessing"},
+
+	{"sam-word-twice", "a load SAM's MAC2 may be named until it is right", "utility/intake/judge.go",
+		"	if !it.Gave { // a second word is a guess: the SAM answers once, and MAC2 has 32 bits", "	if true {", "./utility", "TestReleaseOfWhatTheSAMNeverGave"},
+	{"guess-by-observation", "a wrong proof of another's item costs nothing", "utility/guess.go",
+		", record.HeldOtherProof:", ":", "./utility", "TestGuessingByObservation"},
 
 	// Evidence and doors.
 	{"signature-unread", "an evidence bundle is believed without its signature", "journal/bundle.go",
