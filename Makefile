@@ -60,9 +60,9 @@ fuzz:
 fuzz-night:
 	@$(MAKE) --no-print-directory fuzz FUZZTIME=10m
 
-# The built binaries killed, failed and cut off at every call to the disk, with
-# ten times the images of a power cut that `make test` looks at; PC/SC broken
-# at every command.
+# The built binaries killed, failed and cut off at every call to the disk, of
+# twice as many exchanges and with ten times the images of a power cut that
+# `make test` looks at; PC/SC broken at every command.
 faults:
 	DIANKA_POWERCUT_RANDOM=2000 $(GO) test -count=1 -timeout 1h -v ./internal/diskcalls ./internal/powerloss ./internal/realfault
 	DIANKA_REQUIRE_PCSCD=1 $(GO) test -count=1 -v -run '^TestServiceBroken$$' ./internal/desk
