@@ -1324,9 +1324,14 @@ func TestVoidGoesOn(t *testing.T) {
 	w.host.onAsk, w.host.refuse = nil, wire.CodeTwice
 	w.restart()
 	w.slot.Insert(card)
-	rc, err := w.term.Void(w.ctx, VoidRequest{Token: token(), Who: clerk, TopUp: top[0].Name})
+	second := VoidRequest{Token: token(), Who: clerk, TopUp: top[0].Name}
+	rc, err := w.term.Void(w.ctx, second)
 	if err != nil || rc.Child == nil || rc.Child.Result != journal.Done || w.wrote(journal.TypeVoidRequest) != 1 {
 		t.Fatalf("%v %+v", err, rc)
+	}
+	again, err := w.term.Void(w.ctx, second) // a double click
+	if err != nil || again.Name != rc.Name || again.Child == nil || again.Child.Name != rc.Child.Name {
+		t.Fatalf("the same wish again: %v %+v", err, again)
 	}
 	if got := value(t, card); got != 0 {
 		t.Errorf("the card holds %s", got)

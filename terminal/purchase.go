@@ -200,9 +200,17 @@ func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 	}
 	defer t.release()
 	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
+		if tx.Kind == journal.KindVoidDebit { // of a wish that went on with an earlier request
+			v, err := t.cfg.Store.Transaction(tx.Parent)
+			return err == nil && v.Parent == r.TopUp.Ref()
+		}
 		return tx.Kind == journal.KindVoid && tx.Parent == r.TopUp.Ref()
-	}); ok || err != nil {
+	}); err != nil {
 		return rc, err
+	} else if ok && rc.Kind == journal.KindVoidDebit {
+		return t.receiptOf(rc.Parent)
+	} else if ok {
+		return rc, nil
 	}
 	if err := t.clerkInShift(r.Who); err != nil {
 		return Receipt{}, err
@@ -235,7 +243,7 @@ func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 		who := journal.Actor{Kind: journal.ActorClerk, ID: r.Second}
 		consent = append(consent, store.Draft{Actor: who, Ref: r.TopUp.Ref(), Body: &journal.Staff{Act: journal.ActAgree, Staff: r.Second, Count: 1}})
 	}
-	agreed := !name.IsZero()
+	agreed, token := !name.IsZero(), r.Token
 	if agreed && len(consent) > 0 {
 		if _, err := t.append(ctx, consent...); err != nil {
 			return Receipt{}, err
@@ -248,6 +256,9 @@ func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 			return Receipt{}, err
 		}
 		name = e[len(e)-1].Name
+		// The debit is part of this wish, but a token finds one transaction
+		// only: it gets one made from the request's.
+		token = journal.TokenOf("void/" + name.String())
 		ctx = context.WithoutCancel(ctx)
 		answer := t.askVoid(ctx, name, r.TopUp, req)
 		if _, err := t.append(ctx, store.Draft{Actor: journal.System, Ref: name.Ref(), Body: answer}); err != nil {
@@ -257,9 +268,7 @@ func (t *Terminal) Void(ctx context.Context, r VoidRequest) (Receipt, error) {
 	}
 	if agreed {
 		if _, err := t.debit(ctx, s, debit{
-			// The debit is part of this wish, but a token finds one
-			// transaction only: it gets one made from the request's.
-			Token: journal.TokenOf("void/" + name.String()), Who: r.Who,
+			Token: token, Who: r.Who,
 			Purpose: journal.PurposeVoidTopUp, Parent: name.Ref(), Amount: top.Amount,
 		}); err != nil {
 			return Receipt{}, err

@@ -303,6 +303,7 @@ func (w *world) invent(s *station, what string, a Action) bool {
 		binary.BigEndian.PutUint32(out.TAC[:], r.Uint32())
 		binary.BigEndian.PutUint32(out.MAC2[:], r.Uint32())
 	}
+	s.crooked = true
 	done := s.inside(func() {
 		e, err := s.st.Append(w.ctx, store.Draft{Actor: s.clerk, Body: in})
 		if err != nil {
@@ -311,10 +312,9 @@ func (w *world) invent(s *station, what string, a Action) bool {
 		if _, err := s.st.Append(w.ctx, store.Draft{Actor: journal.System, Ref: e[0].Name.Ref(), Body: out}); err != nil {
 			return
 		}
-		s.crooked = true
 		w.cheats = append(w.cheats, cheat{what: what, st: s, name: e[0].Name, card: c.number, step: in.Counter})
 	})
-	return done && s.crooked
+	return done
 }
 
 // psam is the last sequence of the PSAM in the journal, so that an invented

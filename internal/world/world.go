@@ -36,7 +36,7 @@ var Begin = time.Date(2026, 3, 2, 8, 0, 0, 0, money.CST)
 type Figures struct {
 	Worlds     int
 	Steps      int
-	Time       time.Duration // of terminals: a terminal that lived a day counts a day
+	Hours      float64 // of terminals: a terminal that lived a day counts a day
 	Faults     map[string]int
 	Torn       map[string]int // which of them struck at a command of a card or SAM, by the command
 	Outcomes   map[string]int // of what was asked for at terminals
@@ -51,7 +51,7 @@ type Figures struct {
 func (f *Figures) Add(g Figures) {
 	f.Worlds += g.Worlds
 	f.Steps += g.Steps
-	f.Time += g.Time
+	f.Hours += g.Hours
 	f.Assertions += g.Assertions
 	f.Entries += g.Entries
 	f.Unsettled += g.Unsettled
@@ -206,7 +206,7 @@ func Run(dir string, seed uint64, plan []Action, keep []int) (f Figures, failure
 	w.heal()
 	w.probe()
 	w.final()
-	w.figures.Time += time.Since(w.start) * time.Duration(len(w.stations))
+	w.figures.Hours += time.Since(w.start).Hours() * float64(len(w.stations))
 	return w.figures, nil
 }
 

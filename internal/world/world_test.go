@@ -165,7 +165,7 @@ func everything(t *testing.T, f Figures) {
 func figures(f Figures, took time.Duration) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "\nworlds %d, steps %d, terminal-years %.1f, entries %d, assertions %d, unknown to the end and shown %d, in %s\n",
-		f.Worlds, f.Steps, f.Time.Hours()/24/365, f.Entries, f.Assertions, f.Unsettled, took.Round(time.Second))
+		f.Worlds, f.Steps, f.Hours/24/365, f.Entries, f.Assertions, f.Unsettled, took.Round(time.Second))
 	for _, x := range []struct {
 		title string
 		of    map[string]int
