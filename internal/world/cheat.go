@@ -432,8 +432,10 @@ func (w *world) caught() {
 				by = "refused: " + reasons[c.name]
 			}
 		case alteredOwner:
-			if w.slipTells(c) {
+			if m := w.byName(c.name); w.slipTells(c) {
 				by = "the customer's slip"
+			} else if m != nil && items[c.name].Account == m.tx.Account {
+				by = "undone by altering it once more"
 			}
 		case deniedLoad, deniedDebit:
 			switch it := items[c.name]; {

@@ -494,10 +494,19 @@ func (w *world) books() {
 			}
 		}
 	}
+	// What a terminal leaves unknown of a cloned card, another terminal may
+	// have settled by what it saw of the other chip.
+	clones := map[ledger.Account]bool{}
+	for _, it := range items {
+		if it.Load() && w.cloned(it.Card) {
+			clones[ledger.Claim(it.Name)] = true
+			clones[ledger.Shop(it.Shop)] = true
+		}
+	}
 	got := w.balances()
 	for _, a := range union(want, got) {
 		w.figures.Assertions++
-		if want[a] != got[a] && !w.touched(a) {
+		if want[a] != got[a] && !w.touched(a) && !clones[a] {
 			w.fail("%s stands at %s, what happened makes it %s", a, got[a], want[a])
 		}
 	}
@@ -625,6 +634,12 @@ func (w *world) lost(m *move) {
 				return
 			}
 		}
+		for _, it := range w.items() {
+			if it.Name == m.tx.Name && it.State == ledger.InClaim && it.Amount == m.amount {
+				w.figures.Found["lost load: the shop paid for it, into the claim"]++
+				return
+			}
+		}
 		w.fail("the load %s of %s is lost, and nothing is reserved for it", m.tx.Name, m.amount)
 	}
 	if m.load {
@@ -656,12 +671,16 @@ func (w *world) probe() {
 	}
 	var s *station
 	for _, x := range w.stations {
-		if !x.crooked {
+		if !x.crooked && (s == nil || s.forgot) {
 			s = x
 		}
 	}
 	if s == nil {
 		w.fail("every terminal is dishonest")
+	}
+	if s.forgot { // it may have found out by its PSAM that its disk is old
+		s.enrol()
+		s.turn(true)
 	}
 	w.utility.office(func(svc *service.Service) error { return svc.PayFloat(w.ctx, s.shop, 1000_00, "to probe") })
 	w.utility.office(func(svc *service.Service) error {
