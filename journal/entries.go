@@ -129,6 +129,7 @@ const (
 	EvidenceCounter Evidence = 4 // counter and balance read from the card
 	EvidenceNotSent Evidence = 5 // the executing command was never sent
 	EvidenceRefusal Evidence = 6 // the card answered with a status word that executes nothing
+	EvidenceUtility Evidence = 7 // the utility said so: a cryptogram that came in elsewhere settled it
 )
 
 // Reason says why an outcome is not done or unknown. Numbers are never

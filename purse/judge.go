@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/suite"
@@ -95,7 +96,7 @@ func (a *Application) Judge(ctx context.Context, p Pending) (Judgement, error) {
 		j.HasTAC, j.TAC, j.MAC2 = false, suite.MAC{}, suite.MAC{} // of another terminal's transaction
 		j.decide(journal.NotDone, journal.EvidenceLog, "the log accounts for all that moved since, without this transaction")
 	case h.doubt:
-		j.Note = "a log record may be this transaction or another terminal's"
+		j.Note = "a log record may be this transaction or another terminal's, or was not read"
 	case j.HasTAC && (expected || moved > 1 || !j.Counted && !h.read):
 		j.decide(journal.Done, journal.EvidenceProof, "proof")
 	case expected && !h.read:
@@ -157,7 +158,7 @@ func (a *Application) look(ctx context.Context, p Pending, j *Judgement) error {
 type history struct {
 	read     bool // the card gave at least one record
 	ours     bool // one of them is the transaction
-	doubt    bool // one of them has its type, its amount and either its terminal or its time
+	doubt    bool // one of them has its type, its amount and either its terminal or its time, or could not be read
 	accounts bool // the newest records explain every step of counter and balance since, and none is, or may be, the transaction
 }
 
@@ -180,6 +181,10 @@ func (a *Application) history(ctx context.Context, p Pending, moved int, delta m
 		r, ok, err := a.record(ctx, i)
 		if err != nil && !answered(err) {
 			return h, err
+		}
+		if err != nil && !hidden(err) {
+			h.doubt = true // what could not be read now may be another terminal's
+			return h, nil
 		}
 		if err != nil || !ok {
 			return h, nil
@@ -211,6 +216,17 @@ func (a *Application) history(ctx context.Context, p Pending, moved int, delta m
 		}
 		sum += money.Fen(sign) * r.Amount
 	}
+}
+
+// hidden reports whether the card answered that it has no log, or shows it to
+// nobody: it will say so again, unlike a card whose memory just failed.
+func hidden(err error) bool {
+	switch sw, _ := word(err); sw {
+	case apdu.SWIncompatibleFile, apdu.SWSecurityNotSatisfied, apdu.SWConditionsNotMet,
+		apdu.SWFunctionNotSupported, apdu.SWFileNotFound, apdu.SWINSNotSupported, apdu.SWCLANotSupported:
+		return true
+	}
+	return false
 }
 
 // effect tells what a transaction type does to its purse's balance, which

@@ -115,6 +115,9 @@ func TestJudge(t *testing.T) {
 		{"proof of zeros is none", pendingPurchase, nil, []string{askProof + "0000000000000000 9000", zero(3000, 0x12)}, N, journal.EvidenceCounter, false},
 
 		{"proof, log closed, balance as expected", pendingPurchase, nil, []string{askProof + mac2tac, zero(2500, 0x13), logs("6982")}, D, journal.EvidenceProof, true},
+		{"proof that may be another terminal's, log unreadable just now", pendingPurchase, nil, []string{askProof + mac2tac, zero(2500, 0x13), logs("6581")}, U, 0, true},
+		{"no proof, log unreadable just now", pendingPurchase, nil, []string{askProof + lost, zero(2500, 0x13), logs("6F00")}, U, 0, false},
+		{"proof, log unreadable from the second record on", pendingPurchase, nil, []string{askProof + mac2tac, zero(2000, 0x14), logs(foreign, "6581")}, U, 0, true},
 		{"proof in the other order", pendingPurchase, func(p *profiles.Card) { p.ProofTACFirst = true }, []string{askProof + "1A567AF6 580CAD42 9000", zero(2500, 0x13), logs(ours)}, D, journal.EvidenceProof, true},
 		{"unified counter, a load since", pendingPurchase, func(p *profiles.Card) { p.UnifiedCounters = true }, []string{askProof + lost, zero(12500, 0x14), logs(rec(10000, 2, foreignTerminal, foreignStamp), ours)}, D, journal.EvidenceLog, false},
 		{"unified counter, a load and a purchase elsewhere", pendingPurchase, func(p *profiles.Card) { p.UnifiedCounters = true }, []string{askProof + lost, zero(12500, 0x14), logs(rec(10000, 2, foreignTerminal, foreignStamp), foreign)}, N, journal.EvidenceLog, false},

@@ -346,6 +346,7 @@ type testHost struct {
 	asked   int
 	flushed int
 
+	ends     wire.QuestionAnswer // to every question how something ended
 	standing wire.Standing
 	account  wire.Code                       // refuses to look accounts up
 	issued   int                             // allowances asked for
@@ -410,6 +411,12 @@ func (h *testHost) AgreeVoid(ctx context.Context, q wire.VoidQuestion) (wire.Agr
 		}
 	}
 	return wire.Agreement{Name: q.Name, Refused: h.refuse}, h.fail
+}
+
+func (h *testHost) Ask(_ context.Context, n journal.Name) (wire.QuestionAnswer, error) {
+	a := h.ends
+	a.Name, a.Stored = n, true
+	return a, h.fail
 }
 
 func (h *testHost) IssueAllowance(_ context.Context, r wire.AllowanceRequest) (wire.AllowanceAnswer, error) {

@@ -2,6 +2,8 @@ package terminal
 
 import (
 	"context"
+	"fmt"
+	"time"
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
@@ -139,6 +141,83 @@ func (t *Terminal) settle(ctx context.Context, app *purse.Application, tx journa
 	}
 	_, err = t.append(ctx, store.Draft{Actor: journal.System, Ref: tx.Name.Ref(), Body: body})
 	return err == nil, err
+}
+
+// inquireWait bounds a question about an end: cards that come in meanwhile
+// wait for it.
+const inquireWait = 2 * time.Second
+
+// inquire asks the utility how one transaction ended that is unknown here:
+// its card may have told another terminal, or be one that only the holder of
+// its TAC key can judge. One at a time, those after the last one first.
+func (t *Terminal) inquire(ctx context.Context) error {
+	if !t.cfg.Host.Online() {
+		return nil
+	}
+	if n, err := t.cfg.Store.CountOpen(); err != nil || n == 0 {
+		return err
+	}
+	tx, hash, err := t.nextInquiry(ctx)
+	if err != nil || tx.Result != journal.Unknown {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, inquireWait)
+	defer cancel()
+	a, err := t.cfg.Host.Ask(wait, tx.Name)
+	if err != nil {
+		return fmt.Errorf("ask how %s ended: %w", tx.Name, err)
+	}
+	if a.Ended != journal.Done && a.Ended != journal.NotDone || a.Hash != hash {
+		return nil
+	}
+	if err := t.begin(ctx); err != nil {
+		return err
+	}
+	defer t.release()
+	if tx, err = t.cfg.Store.Transaction(tx.Name.Ref()); err != nil || tx.Result != journal.Unknown {
+		return err // the card was quicker
+	}
+	reason := tx.Reason
+	if a.Ended == journal.Done {
+		reason = journal.ReasonNone
+	}
+	var body journal.Body = &journal.PurchaseOutcome{Result: a.Ended, Reason: reason, Evidence: journal.EvidenceUtility, After: journal.NoBalance}
+	if in := tx.Load; in != nil {
+		body = &journal.LoadOutcome{Result: a.Ended, Reason: reason, Evidence: journal.EvidenceUtility, After: journal.NoBalance,
+			SAMGave: a.Ended == journal.NotDone && in.Authority == journal.AuthoritySAM, SAMCount: t.sams.count}
+	}
+	if _, err := t.append(ctx, store.Draft{Actor: journal.System, Ref: tx.Name.Ref(), Body: body}); err != nil {
+		return err
+	}
+	t.log.Info("the utility knows how it ended", "name", tx.Name, "result", a.Ended)
+	return nil
+}
+
+// nextInquiry picks the unknown movement to ask about, and the hash of the
+// chain after its intent, by which the utility must know it.
+func (t *Terminal) nextInquiry(ctx context.Context) (journal.Transaction, journal.Hash, error) {
+	var hash journal.Hash
+	if err := t.begin(ctx); err != nil {
+		return journal.Transaction{}, hash, err
+	}
+	defer t.release()
+	open, err := t.cfg.Store.OpenTransactions()
+	if err != nil {
+		return journal.Transaction{}, hash, err
+	}
+	var list []journal.Transaction
+	for _, tx := range open {
+		if tx.Result == journal.Unknown && (tx.Purchase != nil || tx.Load != nil) {
+			list = append(list, tx)
+		}
+	}
+	if len(list) == 0 {
+		return journal.Transaction{}, hash, nil
+	}
+	tx := list[t.inquired%len(list)]
+	t.inquired++
+	hash, _, err = t.cfg.Store.EntriesOf(tx.Name.Epoch, tx.Name.Seq+1, 1, 1)
+	return tx, hash, err
 }
 
 // observation marks an item that this card was asked about already.

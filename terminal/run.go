@@ -27,10 +27,11 @@ type Terminal struct {
 
 	// op is the right to use the card and the SAMs. Whoever holds it may
 	// touch session and sams.
-	op      chan struct{}
-	session *session // nil when no usable card is in
-	sams    sams
-	seen    map[observation]bool // items already observed on this insertion, so that a card is asked once
+	op       chan struct{}
+	session  *session // nil when no usable card is in
+	sams     sams
+	seen     map[observation]bool // items already observed on this insertion, so that a card is asked once
+	inquired int                  // questions how something ended that were asked
 
 	linkUp chan struct{} // the link is back: look after the load SAM now
 

@@ -223,9 +223,13 @@ func (t *Terminal) checkAllowance(ctx context.Context, amount money.Fen) error {
 
 // Maintain journals the load SAM's own counters when they moved since the
 // last report and, while the link is up, asks for a new allowance when less
-// than half of what the utility grants is left. It waits for a transaction
-// that is running.
+// than half of what the utility grants is left, and how what is unknown here
+// ended. It waits for a transaction that is running.
 func (t *Terminal) Maintain(ctx context.Context) error {
+	return errors.Join(t.keepAllowance(ctx), t.inquire(ctx))
+}
+
+func (t *Terminal) keepAllowance(ctx context.Context) error {
 	if err := t.begin(ctx); err != nil {
 		return err
 	}

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/dianka/dianka/internal/terminalaudit"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/reader/virtual"
 	"github.com/dianka/dianka/simcard"
+	"github.com/dianka/dianka/wire"
 )
 
 // tearing pulls the card at its n-th command.
@@ -214,4 +216,76 @@ func TestOtherCardComesBack(t *testing.T) {
 	if got, _ := w.term.Transaction(rc.Name); got.Result != journal.Done || got.Evidence != journal.EvidenceProof {
 		t.Fatalf("%v by %v", got.Result, got.Evidence)
 	}
+}
+
+// TestToldHowItEnded: what is unknown here, because the card left and went to
+// another terminal, the utility tells when the terminal asks, unless it speaks
+// of another entry of that name.
+func TestToldHowItEnded(t *testing.T) {
+	for _, ended := range []journal.Result{journal.Done, journal.NotDone} {
+		for _, op := range operations {
+			t.Run(fmt.Sprint(op.name, ", ", ended), func(t *testing.T) {
+				w := newWorld(t)
+				w.shift()
+				n := mustCard(t, "1001")
+				card := w.loaded(n, 100_00)
+				op.ready(w)
+				w.slot.Insert(&lastWord{Chip: card})
+				w.term.openCard(w.ctx)
+				rc, err := op.do(w, n)
+				if err != nil || rc.Result != journal.Unknown {
+					t.Fatalf("%v, %v", rc.Result, err)
+				}
+				w.slot.Remove()
+				hash, _, err := w.st.EntriesOf(rc.Name.Epoch, rc.Name.Seq+1, 1, 1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				maintain := func(a wire.QuestionAnswer, online bool, want journal.Result) {
+					t.Helper()
+					w.host.ends, w.host.online = a, online
+					if err := w.term.Maintain(w.ctx); err != nil {
+						t.Fatal(err)
+					}
+					if tx, err := w.term.Transaction(rc.Name); err != nil || tx.Result != want {
+						t.Fatalf("%v, %v; want %v", tx.Result, err, want)
+					}
+				}
+				other := hash
+				other[0]++
+				maintain(wire.QuestionAnswer{Ended: ended, Hash: hash}, false, journal.Unknown)
+				maintain(wire.QuestionAnswer{Hash: hash}, true, journal.Unknown)
+				maintain(wire.QuestionAnswer{Ended: ended, Hash: other}, true, journal.Unknown)
+				maintain(wire.QuestionAnswer{Ended: ended, Hash: hash}, true, ended)
+				before := w.wrote(journal.TypeLoadOutcome) + w.wrote(journal.TypePurchaseOutcome)
+				maintain(wire.QuestionAnswer{Ended: ended, Hash: hash}, true, ended)
+				if got := w.wrote(journal.TypeLoadOutcome) + w.wrote(journal.TypePurchaseOutcome); got != before {
+					t.Errorf("told once more: %d outcomes, then %d", before, got)
+				}
+				if tx, err := w.term.Transaction(rc.Name); err != nil || tx.Evidence != journal.EvidenceUtility {
+					t.Errorf("%+v, %v", tx, err)
+				}
+				if open, err := w.st.OpenTransactions(); err != nil || len(open) != 0 {
+					t.Errorf("still open: %v, %v", open, err)
+				}
+				if _, err := terminalaudit.Run(w.ctx, w.st); err != nil {
+					t.Errorf("audit: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// lastWord is mute from the command on that moves value.
+type lastWord struct {
+	virtual.Chip
+	mute bool
+}
+
+func (c *lastWord) Transmit(cmd []byte) ([]byte, error) {
+	c.mute = c.mute || len(cmd) > 1 && cmd[0] == 0x80 && (cmd[1] == 0x52 || cmd[1] == 0x54)
+	if c.mute {
+		return nil, virtual.ErrGone
+	}
+	return c.Chip.Transmit(cmd)
 }

@@ -34,6 +34,8 @@ type Host interface {
 	IssueAllowance(ctx context.Context, r wire.AllowanceRequest) (wire.AllowanceAnswer, error)
 	// Account looks an account up.
 	Account(ctx context.Context, a money.AccountNumber) (wire.AccountAnswer, error)
+	// Ask asks what the utility knows of an entry of this terminal.
+	Ask(ctx context.Context, n journal.Name) (wire.QuestionAnswer, error)
 	// Online tells whether the link is believed to be up; it never blocks.
 	Online() bool
 	// Standing is what the utility last said of this terminal's journal, 0

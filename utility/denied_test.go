@@ -70,3 +70,61 @@ func TestDenied(t *testing.T) {
 	}
 	w.Audit()
 }
+
+// TestOvertaken: two terminals asked a card at the same step of its counters.
+// The one where it acted is quicker on the line; the other learns, when it
+// asks, that nothing happened there, whether it came before or after, and
+// whoever asks under a name that stands for another entry is told its hash.
+func TestOvertaken(t *testing.T) {
+	w := NewWorld(t)
+	x, y := w.Terminal(1), w.Terminal(2)
+	c := NewCard(10001)
+	w.TopUp(x, c, 100_00)
+	w.Sync(x)
+
+	pin := c.InitPurchase(x, Account, 20_00)
+	np := x.Add(journal.Name{}, &pin)
+	x.Add(np, pay(journal.Unknown))
+	lin := c.InitLoad(x.ID, 30_00)
+	nl := x.Next()
+	w.Authorise(x, nl, lin)
+	x.Add(journal.Name{}, &lin)
+	x.Add(nl, load(journal.Unknown))
+	y.Redeem(c, Account, 20_00)
+	w.TopUp(y, c, 30_00)
+	w.Sync(y)
+	w.Sync(x)
+	late := NewCard(10002)
+	w.TopUp(y, late, 50_00)
+	intent := late.InitPurchase(x, Account, 1_00)
+	ny := x.Add(journal.Name{}, &intent)
+	w.Sync(x)
+	done := y.Redeem(late, Account, 1_00)
+	w.Sync(y)
+
+	for _, q := range []struct {
+		at    *Terminal
+		name  journal.Name
+		ended journal.Result
+	}{{x, np, journal.NotDone}, {x, nl, journal.NotDone}, {x, ny, journal.NotDone}, {y, done, journal.Done}} {
+		a, err := w.Service.Ask(ctx, q.at.ID, wire.Question{Name: q.name})
+		if err != nil || !a.Stored || a.Ended != q.ended || a.Hash != q.at.Hashes[q.name.Seq] {
+			t.Errorf("%s: %+v, %v", q.name, a, err)
+		}
+	}
+	x.Add(np, &journal.PurchaseOutcome{Result: journal.NotDone, Evidence: journal.EvidenceUtility, After: journal.NoBalance})
+	x.Add(nl, &journal.LoadOutcome{Result: journal.NotDone, Evidence: journal.EvidenceUtility, After: journal.NoBalance})
+	w.Sync(x)
+	if list, err := w.Service.OpenItems(ctx); err != nil || len(list) != 0 {
+		t.Errorf("held: %v, %v", list, err)
+	}
+	if list, err := w.Service.Quarantine(ctx); err != nil || len(list) != 0 {
+		t.Errorf("quarantine: %v, %v", list, err)
+	}
+	for account, want := range (balances{cardAcc(c): 110_00, custAcc: 21_00, "claim/" + nl.String(): 30_00}) {
+		if got := w.Balance(account); got != want {
+			t.Errorf("%s stands at %s, want %s", account, got, want)
+		}
+	}
+	w.Audit()
+}

@@ -7,6 +7,7 @@ import (
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/intake"
+	"github.com/dianka/dianka/utility/ledger"
 	"github.com/dianka/dianka/utility/record"
 	"github.com/dianka/dianka/utility/storage"
 	"github.com/dianka/dianka/wire"
@@ -220,7 +221,8 @@ func (s *Service) ack(ctx context.Context, b *wire.Batch, seq uint64, held []sto
 	return a, nil
 }
 
-// Ask says whether an entry of the asking terminal is stored.
+// Ask says whether an entry of the asking terminal is stored, and how the
+// movement that it begins ended.
 func (s *Service) Ask(ctx context.Context, from money.TerminalID, q wire.Question) (wire.QuestionAnswer, error) {
 	if q.Name.Terminal != from {
 		return wire.QuestionAnswer{}, refused("terminal %s asks about %s", from, q.Name)
@@ -230,8 +232,19 @@ func (s *Service) Ask(ctx context.Context, from money.TerminalID, q wire.Questio
 	if err != nil || !ok {
 		return a, err
 	}
-	have, err := s.store.Fetch(ctx, storage.Want{Held: []journal.Name{q.Name}})
 	a.Stored = true
+	if a.Hash, err = s.hashAt(ctx, q.Name); err != nil {
+		return a, err
+	}
+	have, err := s.store.Fetch(ctx, storage.Want{Held: []journal.Name{q.Name}, Items: []journal.Name{q.Name}})
 	a.Reason, a.Held = have.Held[q.Name]
+	for _, it := range have.Items {
+		if it.Name == q.Name && it.Final {
+			a.Ended = journal.NotDone
+			if it.State == ledger.Done {
+				a.Ended = journal.Done
+			}
+		}
+	}
 	return a, err
 }

@@ -312,9 +312,23 @@ func TestMissingRecords(t *testing.T) {
 	for range 3 {
 		x.Redeem(b, Account, 1_00)
 	}
+	// A terminal saw this one at step 4 and says that nothing came of it.
+	denied := NewCard(10003)
+	denied.Offline = 4
+	in := denied.InitPurchase(x, Account, 1_00)
+	x.Add(x.Add(journal.Name{}, &in), pay(journal.NotDone))
+	denied.Offline++
+	x.Redeem(denied, Account, 1_00)
+	// This one really was only looked at; and that one came with its counter.
+	seen, old := NewCard(10004), NewCard(10005)
+	in = seen.InitPurchase(x, Account, 1_00)
+	x.Add(x.Add(journal.Name{}, &in), pay(journal.NotDone))
+	x.Redeem(seen, Account, 1_00)
+	old.Offline = 77
+	x.Redeem(old, Account, 1_00)
 	w.Sync(x)
 	got, err := w.Service.MissingRecords(ctx)
-	want := []utility.Missing{{Card: a.Number, From: 2, Through: 4}, {Card: a.Number, From: 6, Through: 6}, {Card: a.Number, Load: true, From: 2, Through: 3}}
+	want := []utility.Missing{{Card: a.Number, From: 2, Through: 4}, {Card: a.Number, From: 6, Through: 6}, {Card: a.Number, Load: true, From: 2, Through: 3}, {Card: denied.Number, From: 4, Through: 4}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}

@@ -191,18 +191,22 @@ type Missing struct {
 }
 
 // MissingRecords gives the gaps between the proven steps of every card's
-// counters: transactions that some terminal has not sent, or never will. It
-// reads all items once.
+// counters: transactions that some terminal has not sent, or never will. A step
+// before the first proven one is missing when a terminal saw the card at it:
+// nobody knows with which counters a card came to us otherwise. It reads all
+// items once.
 func (s *Service) MissingRecords(ctx context.Context) ([]Missing, error) {
 	type counter struct {
 		card money.CardNumber
 		load bool
 	}
-	steps := map[counter][]uint16{}
+	steps, named := map[counter][]uint16{}, map[counter][]uint16{}
 	err := s.store.Items(ctx, storage.ItemQuery{}, func(it ledger.Item) error {
+		k := counter{it.Card, it.Load()}
 		if it.State == ledger.Done && it.Final {
-			k := counter{it.Card, it.Load()}
 			steps[k] = append(steps[k], it.Counter)
+		} else if !it.Final {
+			named[k] = append(named[k], it.Counter)
 		}
 		return nil
 	})
@@ -212,6 +216,12 @@ func (s *Service) MissingRecords(ctx context.Context) ([]Missing, error) {
 	var out []Missing
 	for k, list := range steps {
 		slices.Sort(list)
+		slices.Sort(named[k])
+		for _, n := range slices.Compact(named[k]) {
+			if n < list[0] { // the card was there once, and is not any more
+				out = append(out, Missing{k.card, k.load, n, n})
+			}
+		}
 		for i := 1; i < len(list); i++ {
 			if list[i] > list[i-1]+1 {
 				out = append(out, Missing{k.card, k.load, list[i-1] + 1, list[i] - 1})

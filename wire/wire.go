@@ -193,12 +193,18 @@ type Question struct{ Name journal.Name }
 
 func (m *Question) Fields(c *canon.Codec) { journal.NameFields(c, &m.Name) }
 
-// QuestionAnswer says what it knows of it.
+// QuestionAnswer says what the utility knows of the entry.
 type QuestionAnswer struct {
 	Name   journal.Name
 	Stored bool
 	Held   bool // in quarantine
 	Reason string
+	// Hash is that of the chain after the entry. Another one than the asking
+	// terminal's is another entry of that name: a disk was restored or copied.
+	Hash journal.Hash
+	// Ended is how the movement that the entry begins ended, Done or NotDone,
+	// when a cryptogram settled it; 0 while it is open, or settled by mere word.
+	Ended journal.Result
 }
 
 func (m *QuestionAnswer) Fields(c *canon.Codec) {
@@ -206,6 +212,8 @@ func (m *QuestionAnswer) Fields(c *canon.Codec) {
 	canon.Bool(c, &m.Stored)
 	canon.Bool(c, &m.Held)
 	canon.String(c, &m.Reason, 64)
+	canon.Fixed(c, m.Hash[:])
+	canon.U8(c, &m.Ended)
 }
 
 // LoadRequest asks the vault for MAC2 under the intent's name. The same name

@@ -189,7 +189,7 @@ func (w *world) putBack(s *station, e image, whole bool) {
 	} else {
 		w.must(os.WriteFile(s.path(), e.file, 0o600), "restore a disk")
 	}
-	s.told = s.told[:min(e.told, len(s.told))]
+	s.told = slices.Clone(e.told)
 	s.behind, s.forgot = true, true
 	s.topUps = nil
 	s.wishesLost()
@@ -270,6 +270,12 @@ func (w *world) heal() {
 			w.settleEvents()
 			s.turn(false)
 			time.Sleep(time.Minute)
+		}
+		for _, s := range w.stations { // what another terminal's card told, they learn of the utility
+			if n, err := s.st.CountOpen(); err == nil && n > 0 {
+				s.maintain()
+				s.turn(false)
+			}
 		}
 		w.check()
 		if w.quiet() {
@@ -698,11 +704,11 @@ func (w *world) probe() {
 		w.insert(s, c)
 		if c.holds == 0 {
 			req := terminal.TopUpRequest{Token: w.token(), Who: s.clerk, Card: c.number, Amount: 10_00, Tendered: 10_00}
-			w.ask(&wish{st: s, what: TopUp, of: journal.Transaction{Card: c.number, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }}, Action{R: 7 << 20})
+			w.insist(&wish{st: s, what: TopUp, of: journal.Transaction{Card: c.number, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }})
 		}
 		if c.holds > 0 {
 			req := terminal.RedeemRequest{Token: w.token(), Who: s.clerk, Card: c.number, Account: accounts[0], Amount: 1}
-			w.ask(&wish{st: s, what: Redeem, of: journal.Transaction{Card: c.number, Account: req.Account, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }}, Action{R: 7 << 20})
+			w.insist(&wish{st: s, what: Redeem, of: journal.Transaction{Card: c.number, Account: req.Account, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }})
 		}
 		w.at--
 		s.card.pull()
@@ -710,6 +716,14 @@ func (w *world) probe() {
 	}
 	s.turn(true)
 	w.at = -1
+}
+
+// insist asks with nothing going wrong just then, and once more when it is
+// refused: a SAM that was hurt before the world was mended shows it only now.
+func (w *world) insist(x *wish) {
+	if w.ask(x, Action{R: 7 << 20}); x.said == nil {
+		w.repeat(x)
+	}
 }
 
 // alarms requires that honest people and broken machines raise no alarm that

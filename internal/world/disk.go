@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"go.etcd.io/bbolt"
@@ -250,7 +251,7 @@ func (f *file) Sync() error {
 // image is the disk of a terminal as somebody copied it.
 type image struct {
 	file, copy []byte
-	told       int
+	told       []told // what people had been told
 }
 
 func (s *station) copyPath() string { return filepath.Join(s.dir, "terminal.copy") }
@@ -263,5 +264,5 @@ func (d *disk) copy() image {
 	if !errors.Is(err, fs.ErrNotExist) {
 		d.st.w.must(err, "copy a disk")
 	}
-	return image{file: b, copy: c, told: len(d.st.told)}
+	return image{file: b, copy: c, told: slices.Clone(d.st.told)}
 }

@@ -206,6 +206,9 @@ func (a *auditor) begin(m *move) *move {
 	a.moves[m.name] = m
 	a.order = append(a.order, m)
 	k := step{m.card, m.load, m.counter}
+	for _, o := range a.steps[k] {
+		m.disproven = m.disproven || o.proven // before this one came in
+	}
 	a.steps[k] = append(a.steps[k], m)
 	return m
 }

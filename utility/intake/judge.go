@@ -67,7 +67,9 @@ func (j *Judge) authorised(v *view, r *record.Load) error {
 	}
 	if it == nil {
 		it = &ledger.Item{Name: n, Kind: ledger.TopUp, Shop: r.Shop, Card: in.Card, Amount: in.Amount, TxType: in.TxType, Counter: in.Counter}
-		v.add(it)
+		if err := v.begin(it); err != nil {
+			return err
+		}
 	}
 	return v.apply(n, it, ledger.MAC2Given)
 }
@@ -352,8 +354,7 @@ func (e *entry) purchaseIntent(b *journal.PurchaseIntent) error {
 	default:
 		return verdict(record.HeldMalformed)
 	}
-	e.add(it)
-	return nil
+	return e.begin(it)
 }
 
 // begun finds the item that the entry continues.
@@ -509,8 +510,7 @@ func (e *entry) loadIntent(b *journal.LoadIntent) error {
 	if b.Authority == journal.AuthoritySAM {
 		it.SAM, it.Stamp = b.SAM, b.Stamp
 	}
-	e.add(it)
-	return nil
+	return e.begin(it)
 }
 
 func (e *entry) loadAuthorised(b *journal.LoadAuthorised) error {

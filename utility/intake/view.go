@@ -171,6 +171,22 @@ func (v *view) add(it *ledger.Item) {
 	v.join(it)
 }
 
+// begin takes a new item. When a cryptogram bears its counter already, of a
+// terminal that was quicker on the line, it never happened.
+func (v *view) begin(it *ledger.Item) error {
+	v.add(it)
+	list, err := v.siblings(it)
+	if err != nil {
+		return err
+	}
+	for _, x := range list {
+		if x.State == ledger.Done && x.Final {
+			return v.apply(it.Name, it, ledger.Disproved)
+		}
+	}
+	return nil
+}
+
 // siblings are the other items of the same step of the card's counter.
 func (v *view) siblings(it *ledger.Item) ([]*ledger.Item, error) {
 	k := counterOf(it)
