@@ -89,19 +89,71 @@ func (t *Terminal) settleCard(ctx context.Context, app *purse.Application) ([]jo
 			settled = append(settled, tx.Name)
 		}
 	}
+	if err := t.doubtToldNotDone(ctx, app); err != nil {
+		return settled, err
+	}
 	return settled, t.observe(ctx, app)
+}
+
+// doubtToldNotDone asks the card once more about what the utility called not
+// done: of two chips of one number either may have acted, and the card's own
+// word stands above everybody's. What it proves is for the utility to judge.
+func (t *Terminal) doubtToldNotDone(ctx context.Context, app *purse.Application) error {
+	list, err := t.cfg.Store.ByCard(app.Info().Number, recentOfCard)
+	if err != nil {
+		return err
+	}
+	for _, tx := range list {
+		if tx.Result != journal.NotDone || tx.Evidence != journal.EvidenceUtility || t.doubted[tx.Name] {
+			continue
+		}
+		p := pending(tx)
+		j, err := app.Judge(ctx, p)
+		if err != nil {
+			return err
+		}
+		t.doubted[tx.Name] = true
+		if !j.HasTAC {
+			continue
+		}
+		if _, err := t.append(ctx, store.Draft{Actor: journal.System, Body: &journal.Observation{
+			Item: tx.Name, Card: tx.Card, TxType: p.TxType, Counter: p.Counter,
+			HasTAC: true, TAC: j.TAC, MAC2: j.MAC2, Now: j.Counter, Balance: j.Balance,
+		}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recentOfCard is how many of a card's newest transactions are looked at: a
+// card's log has ten records.
+const recentOfCard = 10
+
+// pending is a transaction as the card is asked about it.
+func pending(tx journal.Transaction) purse.Pending {
+	p := purse.Pending{Amount: tx.Amount, Terminal: tx.Name.Terminal, Sent: true}
+	switch {
+	case tx.Purchase != nil:
+		p.TxType, p.Before, p.Counter, p.Stamp = tx.Purchase.TxType, tx.Purchase.Before, tx.Purchase.Counter, tx.Purchase.Stamp
+	case tx.Load != nil:
+		p.TxType, p.Before, p.Counter = tx.Load.TxType, tx.Load.Before, tx.Load.Counter
+		if tx.Authorised != nil {
+			p.Stamp = tx.Authorised.Stamp
+		}
+	}
+	return p
 }
 
 // settle judges one open transaction by what the card says and writes the
 // outcome; done is false when the card cannot tell.
 func (t *Terminal) settle(ctx context.Context, app *purse.Application, tx journal.Transaction) (done bool, err error) {
-	p := purse.Pending{Amount: tx.Amount, Terminal: tx.Name.Terminal, Sent: true}
+	p := pending(tx)
 	var body journal.Body
-	if in := tx.Purchase; in != nil {
+	if tx.Purchase != nil {
 		if out := tx.PurchaseOutcome; out != nil && out.MAC2Said == journal.MAC2Bad {
 			return false, nil // its own word is what is in doubt: only the holder of the TAC key can tell
 		}
-		p.TxType, p.Before, p.Counter, p.Stamp = in.TxType, in.Before, in.Counter, in.Stamp
 		j, err := app.Judge(ctx, p)
 		if err != nil {
 			return false, err
@@ -117,10 +169,6 @@ func (t *Terminal) settle(ctx context.Context, app *purse.Application, tx journa
 		done = j.Result == journal.Done || j.Result == journal.NotDone
 	} else {
 		in := tx.Load
-		p.TxType, p.Before, p.Counter = in.TxType, in.Before, in.Counter
-		if tx.Authorised != nil {
-			p.Stamp = tx.Authorised.Stamp
-		}
 		j, err := app.Judge(ctx, p)
 		if err != nil {
 			return false, err
@@ -151,8 +199,8 @@ const inquireWait = 2 * time.Second
 // its card may have told another terminal, or be one that only the holder of
 // its TAC key can judge. One at a time, those after the last one first.
 func (t *Terminal) inquire(ctx context.Context) error {
-	if !t.cfg.Host.Online() {
-		return nil
+	if !t.cfg.Host.Online() || (!t.inquiredAt.IsZero() && time.Since(t.inquiredAt) < MaintainEvery) {
+		return nil // one question a while, whatever its answer
 	}
 	if n, err := t.cfg.Store.CountOpen(); err != nil || n == 0 {
 		return err
@@ -161,13 +209,14 @@ func (t *Terminal) inquire(ctx context.Context) error {
 	if err != nil || tx.Result != journal.Unknown {
 		return err
 	}
+	t.inquiredAt = time.Now()
 	wait, cancel := context.WithTimeout(ctx, inquireWait)
 	defer cancel()
 	a, err := t.cfg.Host.Ask(wait, tx.Name)
 	if err != nil {
 		return fmt.Errorf("ask how %s ended: %w", tx.Name, err)
 	}
-	if a.Ended != journal.Done && a.Ended != journal.NotDone || a.Hash != hash {
+	if a.Ended != journal.Done && a.Ended != journal.NotDone || a.Hash != hash || a.Held {
 		return nil
 	}
 	if err := t.begin(ctx); err != nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/dianka/dianka/wire"
 )
 
-// MaintainEvery is how often Run looks after the load SAM's allowance when
+// MaintainEvery is how often Run looks after the load SAM's allowance, and asks
+// about one thing that is unknown, when
 // nothing else makes it.
 const MaintainEvery = 15 * time.Second
 
@@ -25,13 +26,17 @@ type Terminal struct {
 	cfg Config
 	log *slog.Logger
 
+	started chan struct{} // closed when the start entry is written, or never will be
+
 	// op is the right to use the card and the SAMs. Whoever holds it may
 	// touch session and sams.
-	op       chan struct{}
-	session  *session // nil when no usable card is in
-	sams     sams
-	seen     map[observation]bool // items already observed on this insertion, so that a card is asked once
-	inquired int                  // questions how something ended that were asked
+	op         chan struct{}
+	session    *session // nil when no usable card is in
+	sams       sams
+	seen       map[observation]bool  // items already observed on this insertion, so that a card is asked once
+	doubted    map[journal.Name]bool // ends that the utility told and the card was asked about
+	inquired   int                   // questions how something ended that were asked
+	inquiredAt time.Time             // of the last one
 
 	linkUp chan struct{} // the link is back: look after the load SAM now
 
@@ -67,13 +72,15 @@ func New(cfg Config) (*Terminal, error) {
 		cfg.HostWait = 8 * time.Second
 	}
 	t := &Terminal{
-		cfg:    cfg,
-		log:    cfg.Log,
-		op:     make(chan struct{}, 1),
-		linkUp: make(chan struct{}, 1),
-		seen:   make(map[observation]bool),
-		view:   CardView{State: CardNone},
-		subs:   make(map[chan struct{}]struct{}),
+		cfg:     cfg,
+		log:     cfg.Log,
+		op:      make(chan struct{}, 1),
+		linkUp:  make(chan struct{}, 1),
+		seen:    make(map[observation]bool),
+		doubted: make(map[journal.Name]bool),
+		started: make(chan struct{}),
+		view:    CardView{State: CardNone},
+		subs:    make(map[chan struct{}]struct{}),
 	}
 	t.op <- struct{}{} // nobody is served before the start entry is written
 	return t, nil
@@ -86,6 +93,7 @@ func New(cfg Config) (*Terminal, error) {
 // meanwhile waits for it.
 func (t *Terminal) Start(ctx context.Context) error {
 	defer t.release()
+	defer close(t.started)
 	if err := t.recallMistrust(); err != nil {
 		return fmt.Errorf("read the journal back: %w", err)
 	}
@@ -158,12 +166,12 @@ func (t *Terminal) Handle(ctx context.Context, ev reader.Event) {
 
 func (t *Terminal) maintain(ctx context.Context) {
 	if err := t.Maintain(ctx); err != nil && ctx.Err() == nil {
-		t.log.Warn("look after the load SAM", "err", err)
+		t.log.Warn("look after the load SAM and what is unknown", "err", err)
 	}
 }
 
-// LinkUp says that the link to the utility is back, so that the allowance is
-// looked after at once. It does not block.
+// LinkUp says that the utility was heard, so that what waited for it is looked
+// after at once. It does not block.
 func (t *Terminal) LinkUp() {
 	select {
 	case t.linkUp <- struct{}{}:

@@ -8,9 +8,15 @@ import (
 )
 
 // Note writes what a person of the staff did that moves no value. It waits
-// for no transaction and touches no card. It fails with a Refusal when it could
-// not be written; the caller decides whether the person may go on.
+// for no transaction and touches no card, only for Start: an epoch begins with
+// its start entry. It fails with a Refusal when it could not be written; the
+// caller decides whether the person may go on.
 func (t *Terminal) Note(ctx context.Context, who Who, s journal.Staff) error {
+	select {
+	case <-t.started:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if t.isStopped() {
 		return refuse(CodeStopped)
 	}

@@ -244,6 +244,7 @@ func TestToldHowItEnded(t *testing.T) {
 				maintain := func(a wire.QuestionAnswer, online bool, want journal.Result) {
 					t.Helper()
 					w.host.ends, w.host.online = a, online
+					w.term.inquiredAt = w.term.inquiredAt.Add(-MaintainEvery)
 					if err := w.term.Maintain(w.ctx); err != nil {
 						t.Fatal(err)
 					}
@@ -256,6 +257,14 @@ func TestToldHowItEnded(t *testing.T) {
 				maintain(wire.QuestionAnswer{Ended: ended, Hash: hash}, false, journal.Unknown)
 				maintain(wire.QuestionAnswer{Hash: hash}, true, journal.Unknown)
 				maintain(wire.QuestionAnswer{Ended: ended, Hash: other}, true, journal.Unknown)
+				maintain(wire.QuestionAnswer{Ended: ended, Hash: hash, Held: true, Reason: "mismatch"}, true, journal.Unknown)
+				w.host.ends = wire.QuestionAnswer{Ended: ended, Hash: hash}
+				if err := w.term.Maintain(w.ctx); err != nil { // too soon after the question before
+					t.Fatal(err)
+				}
+				if tx, err := w.term.Transaction(rc.Name); err != nil || tx.Result != journal.Unknown {
+					t.Fatalf("asked at once again: %v, %v", tx.Result, err)
+				}
 				maintain(wire.QuestionAnswer{Ended: ended, Hash: hash}, true, ended)
 				before := w.wrote(journal.TypeLoadOutcome) + w.wrote(journal.TypePurchaseOutcome)
 				maintain(wire.QuestionAnswer{Ended: ended, Hash: hash}, true, ended)
@@ -276,14 +285,65 @@ func TestToldHowItEnded(t *testing.T) {
 	}
 }
 
-// lastWord is mute from the command on that moves value.
+// TestToldNotDoneIsLookedAt: of a cloned card the other chip was proven at the
+// same step, so that the utility called this chip's movement not done. When
+// this chip comes back its own proof goes up, once.
+func TestToldNotDoneIsLookedAt(t *testing.T) {
+	for _, op := range operations {
+		t.Run(op.name, func(t *testing.T) {
+			w := newWorld(t)
+			w.shift()
+			n := mustCard(t, "1001")
+			card := w.loaded(n, 100_00)
+			op.ready(w)
+			w.slot.Insert(&lastWord{Chip: card, acts: true})
+			w.term.openCard(w.ctx)
+			rc, err := op.do(w, n)
+			if err != nil || rc.Result != journal.Unknown {
+				t.Fatalf("%v, %v", rc.Result, err)
+			}
+			w.slot.Remove()
+			hash, _, err := w.st.EntriesOf(rc.Name.Epoch, rc.Name.Seq+1, 1, 1)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.host.ends, w.host.online = wire.QuestionAnswer{Ended: journal.NotDone, Hash: hash}, true
+			if err := w.term.Maintain(w.ctx); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				w.slot.Insert(card)
+				w.term.openCard(w.ctx)
+				w.slot.Remove()
+			}
+			var seen []*journal.Observation
+			for _, e := range w.entries() {
+				if o, ok := e.Body.(*journal.Observation); ok {
+					seen = append(seen, o)
+				}
+			}
+			if len(seen) != 1 || seen[0].Item != rc.Name || !seen[0].HasTAC {
+				t.Errorf("the card's word about %s went up as %+v", rc.Name, seen)
+			}
+		})
+	}
+}
+
+// lastWord is mute from the command on that moves value, which it carries out
+// or not.
 type lastWord struct {
 	virtual.Chip
-	mute bool
+	acts, mute bool
 }
 
 func (c *lastWord) Transmit(cmd []byte) ([]byte, error) {
-	c.mute = c.mute || len(cmd) > 1 && cmd[0] == 0x80 && (cmd[1] == 0x52 || cmd[1] == 0x54)
+	if !c.mute && len(cmd) > 1 && cmd[0] == 0x80 && (cmd[1] == 0x52 || cmd[1] == 0x54) {
+		if c.mute = true; c.acts {
+			if _, err := c.Chip.Transmit(cmd); err != nil {
+				return nil, err
+			}
+		}
+	}
 	if c.mute {
 		return nil, virtual.ErrGone
 	}

@@ -463,8 +463,14 @@ func TestNobodyBeforeTheStart(t *testing.T) {
 		_, err := early.OpenShift(w.ctx, clerk, 0)
 		opened <- err
 	}()
+	login := journal.Staff{Act: journal.ActLogin, Staff: clerk.ID}
+	noted := make(chan error, 1)
+	go func() { noted <- early.Note(w.ctx, clerk, login) }()
 	gone, cancel := context.WithCancel(w.ctx)
 	cancel()
+	if err := early.Note(gone, clerk, login); err == nil || w.st.Head().Seq != before {
+		t.Fatalf("a login was written before the start: %v", err)
+	}
 	if _, err := early.OpenShift(gone, clerk, 0); err == nil || w.st.Head().Seq != before {
 		t.Fatalf("served before the start: %v", err)
 	}
@@ -472,7 +478,7 @@ func TestNobodyBeforeTheStart(t *testing.T) {
 	if err := early.Start(w.ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := <-opened; err != nil {
+	if err := errors.Join(<-opened, <-noted); err != nil {
 		t.Fatal(err)
 	}
 	if e, err := w.st.Entry(journal.Ref{Epoch: 1, Seq: before + 1}); err != nil || e.Body.Type() != journal.TypeStart {

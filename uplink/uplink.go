@@ -356,7 +356,8 @@ func (c *Client) Account(ctx context.Context, n money.AccountNumber) (wire.Accou
 	return a, nil
 }
 
-// Ask asks whether the utility holds an entry.
+// Ask asks what the utility knows of an entry: whether it holds it, and how
+// the movement that it begins ended.
 func (c *Client) Ask(ctx context.Context, n journal.Name) (wire.QuestionAnswer, error) {
 	var a wire.QuestionAnswer
 	if err := c.ask(ctx, wire.PathQuestions, "question", &wire.Question{Name: n}, &a); err != nil {

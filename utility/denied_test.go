@@ -71,6 +71,31 @@ func TestDenied(t *testing.T) {
 	w.Audit()
 }
 
+// TestEndOfAnother: a load was authorised under a name whose entry was lost
+// with the disk; the restored terminal signs a debit under that name, which is
+// held. How the load ended says nothing of the debit.
+func TestEndOfAnother(t *testing.T) {
+	w := NewWorld(t)
+	x, y := w.Terminal(1), w.Terminal(2)
+	loadedThere, debited := NewCard(10001), NewCard(10002)
+	w.TopUp(y, debited, 100_00)
+	w.Sync(y)
+	n := x.Next()
+	w.Authorise(x, n, loadedThere.InitLoad(x.ID, 30_00))
+	w.TopUp(y, loadedThere, 30_00) // at the same step of its counter
+	w.Sync(y)
+	in := debited.InitPurchase(x, Account, 20_00)
+	if got := x.Add(journal.Name{}, &in); got != n {
+		t.Fatalf("%s, not %s", got, n)
+	}
+	debited.Debit(x.ID, in)
+	x.Add(n, pay(journal.Unknown))
+	w.Sync(x)
+	if a, err := w.Service.Ask(ctx, x.ID, wire.Question{Name: n}); err != nil || !a.Held || a.Ended != 0 {
+		t.Errorf("the debit happened, and the terminal is told %+v, %v", a, err)
+	}
+}
+
 // TestOvertaken: two terminals asked a card at the same step of its counters.
 // The one where it acted is quicker on the line; the other learns, when it
 // asks, that nothing happened there, whether it came before or after, and

@@ -239,7 +239,9 @@ func (s *Service) Ask(ctx context.Context, from money.TerminalID, q wire.Questio
 	have, err := s.store.Fetch(ctx, storage.Want{Held: []journal.Name{q.Name}, Items: []journal.Name{q.Name}})
 	a.Reason, a.Held = have.Held[q.Name]
 	for _, it := range have.Items {
-		if it.Name == q.Name && it.Final {
+		// Without its intent the item is what was authorised under the name,
+		// and the entry asked about is another one.
+		if it.Name == q.Name && it.Intent && it.Final {
 			a.Ended = journal.NotDone
 			if it.State == ledger.Done {
 				a.Ended = journal.Done

@@ -216,11 +216,8 @@ func (s *Service) MissingRecords(ctx context.Context) ([]Missing, error) {
 	var out []Missing
 	for k, list := range steps {
 		slices.Sort(list)
-		slices.Sort(named[k])
-		for _, n := range slices.Compact(named[k]) {
-			if n < list[0] { // the card was there once, and is not any more
-				out = append(out, Missing{k.card, k.load, n, n})
-			}
+		if n := named[k]; len(n) > 0 && slices.Min(n) < list[0] { // the card was there once, and is not any more
+			out = append(out, Missing{k.card, k.load, slices.Min(n), list[0] - 1})
 		}
 		for i := 1; i < len(list); i++ {
 			if list[i] > list[i-1]+1 {

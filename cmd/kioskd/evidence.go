@@ -53,15 +53,15 @@ func newEvidenceExportCommand() *cobra.Command {
 			"clock. The daemon must not run meanwhile.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir := filepath.Join(state, "terminal")
+			dir, second := filepath.Join(state, "terminal"), ""
 			if path != "" {
 				c, err := loadConfig(path)
 				if err != nil {
 					return err
 				}
-				dir = c.State
+				dir, second = c.State, c.Copy
 			}
-			return exportEvidence(cmd, dir, want, out)
+			return exportEvidence(cmd, dir, second, want, out)
 		},
 	}
 	f := cmd.Flags()
@@ -126,11 +126,11 @@ func (w wish) selection(t money.TerminalID) (evidence.Selection, error) {
 
 func day(s string) (time.Time, error) { return time.ParseInLocation(time.DateOnly, s, money.CST) }
 
-func exportEvidence(cmd *cobra.Command, dir string, want wish, out string) (err error) {
+func exportEvidence(cmd *cobra.Command, dir, second string, want wish, out string) (err error) {
 	if err := checkInChild()(cmd.Context(), station.StorePath(dir)); err != nil {
 		return err
 	}
-	st, err := store.Open(station.StorePath(dir), store.Options{})
+	st, err := store.Open(station.StorePath(dir), store.Options{Copy: second})
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		return fmt.Errorf("the terminal's file in %s is %w: the daemon is running; stop it first", dir, cli.ErrInUse)

@@ -251,7 +251,7 @@ func (w *world) believe(x *wish, rc terminal.Receipt) {
 			w.fail("asked to move %s of %s for %s, %s moved %s of %s for %s", x.of.Amount, x.of.Card, x.of.Account, moving.Name, moving.Amount, moving.Card, moving.Account)
 		}
 	}
-	if x.st.crooked || x.st.forgot || w.cloned(x.of.Card) {
+	if x.st.crooked || x.st.rolledBack(moving.Name) || w.cloned(x.of.Card) {
 		return // its names may stand for two transactions
 	}
 	w.figures.Assertions++
@@ -426,7 +426,7 @@ func (w *world) cloneTerminal(s *station) {
 		w.fault("the other of two cloned terminals works")
 		w.write(s, s.other.disk)
 		s.keys, s.told, s.topUps = s.other.keys, s.other.told, s.other.topUps
-		s.behind, s.forgot, s.loses = true, true, true
+		s.behind, s.forgot, s.loses, s.rolled = true, true, true, max(s.rolled, s.epoch)
 		s.wishesLost()
 	}
 	s.other = &mine

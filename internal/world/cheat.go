@@ -17,6 +17,7 @@ import (
 	"github.com/dianka/dianka/terminal"
 	"github.com/dianka/dianka/utility/ledger"
 	"github.com/dianka/dianka/utility/record"
+	"github.com/dianka/dianka/utility/storage"
 	"github.com/dianka/dianka/wire"
 )
 
@@ -97,7 +98,7 @@ func (w *world) falsify(s *station, what string, e *journal.Entry) *cheat {
 		if b.Purpose != journal.PurposeRedeem || b.Account == accounts[len(accounts)-1] {
 			return nil
 		}
-		m := w.did(e.Name, false, b.Counter, b.Amount)
+		m := w.did(e.Name, b.Card, false, b.Counter, b.Amount)
 		if m == nil || w.cloned(b.Card) {
 			return nil
 		}
@@ -428,7 +429,7 @@ func (w *world) caught() {
 			if it, ok := items[c.name]; by == "" && ok && it.State != ledger.Done {
 				by = "never posted"
 			}
-			if _, ok := items[c.name]; by == "" && !ok {
+			if _, ok := items[c.name]; by == "" && !ok && reasons[c.name] != "" {
 				by = "refused: " + reasons[c.name]
 			}
 		case alteredOwner:
@@ -443,10 +444,12 @@ func (w *world) caught() {
 				by = "the card's proof at another terminal"
 			case it.State == ledger.Done:
 				by = "settled by the card's proof"
+			case c.load && it.State == ledger.InClaim && w.balances()[ledger.Claim(it.Name)] == it.Amount:
+				by = "the shop paid for it, into the claim"
 			case c.load && it.Exposed() > 0:
 				by = "reserved under its name"
-			case c.load && !it.SAM.IsZero():
-				by = "the load SAM's own total"
+			case c.load && w.outstanding(it):
+				by = "outstanding in the load SAM's allowance"
 			case !c.load && w.gap(c):
 				by = "the gap in the card's counters"
 			}
@@ -468,6 +471,18 @@ func (w *world) caught() {
 		}
 		w.figures.Found[c.what+": "+by]++
 	}
+}
+
+// outstanding reports whether the utility counts a load that a terminal denied
+// as given by its load SAM and not paid for: the shop's room lacks it for ever.
+func (w *world) outstanding(it ledger.Item) bool {
+	if it.SAM.IsZero() {
+		return false
+	}
+	have, err := w.utility.db.Fetch(w.ctx, storage.Want{SAMs: []money.SAMID{it.SAM}})
+	w.must(err, "read a load SAM's book")
+	b := have.SAMs[it.SAM]
+	return it.Gave && !it.Paid() && b.Gave-b.Covered-b.Released >= it.Amount
 }
 
 func (w *world) gap(c cheat) bool {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+
+	"github.com/dianka/dianka/wire"
 )
 
 // link is the line between a terminal and the utility.
@@ -101,6 +103,9 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 		_, _ = serve(send(body))
 		resp, err = serve(send(body))
 	case alterRequest:
+		if r.URL.Path != wire.PathBatches && r.URL.Path != wire.PathHello {
+			return nil, errLine // only TLS covers a question's name, and it ends the connection
+		}
 		b := bytes.Clone(body)
 		if len(b) > 0 {
 			b[s.rnd.IntN(len(b))] ^= 1 << s.rnd.IntN(8)

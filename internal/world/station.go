@@ -47,10 +47,12 @@ type station struct {
 	other  *twin          // the machine of a cloned terminal that is switched off
 	topUps []journal.Name // done or not, for voids and cash
 
-	crooked bool // somebody cheated with it
-	forgot  bool // its file was restored from an older copy at some time
-	loses   bool // and so was the second copy, or it was not whole
-	behind  bool // its disk was restored or its records suppressed, and it has not been enrolled again
+	crooked bool   // somebody cheated with it
+	forgot  bool   // its file was restored from an older copy at some time
+	epoch   uint32 // the newest it was ever in
+	rolled  uint32 // the newest epoch in which it forgot, so that names up to there may stand for two transactions
+	loses   bool   // and so was the second copy, or it was not whole
+	behind  bool   // its disk was restored or its records suppressed, and it has not been enrolled again
 }
 
 // twin is a machine with the identity of another.
@@ -170,6 +172,7 @@ func (s *station) boot() bool {
 	}
 	s.w.must(err, fmt.Sprintf("terminal %d does not open its file", s.no+1))
 	s.st = st
+	s.epoch = max(s.epoch, st.Head().Epoch)
 	s.up, err = uplink.New(uplink.Config{
 		URL: "https://utility:1", Keys: s.keys, Journal: st, Software: "world",
 		SaveKeys: func(k uplink.Keys) error { s.keys = k; return nil },
@@ -254,6 +257,10 @@ func (s *station) recall() {
 		}
 	}
 }
+
+// rolledBack reports whether a name is of an epoch that the terminal forgot
+// some of.
+func (s *station) rolledBack(n journal.Name) bool { return n.Epoch <= s.rolled }
 
 // intent finds the open intent under which a chip was asked to move: it must
 // be durable before the chip is asked (law 3).

@@ -15,7 +15,9 @@ import (
 // LedgerHash is the canonical hash of everything that was posted: heads,
 // balances, postings, items, quarantine, alarms, sales, the books of SAMs
 // and PSAMs, and accounts. It depends on no engine, no clock, and not on how entries were
-// cut into batches or in which order the batches of different terminals came.
+// cut into batches or in which order the batches of different terminals came,
+// but where two of them claim the same step of a card: what was held and given
+// back in one order was never posted in the other.
 func LedgerHash(ctx context.Context, s Storage) (record.Hash, error) {
 	h := sha256.New()
 	u64 := func(v ...uint64) {
