@@ -21,6 +21,7 @@ const module = "github.com/dianka/dianka/"
 // longer entry wins over a shorter one.
 var floor = map[string]int{
 	"apdu": 0, "suite": 0, "money": 0, "journal": 0, "wire": 0, "firmware-profiles": 0, "internal/canon": 0,
+	"explain": 0, "script": 1, "dump": 1,
 	"purse": 1, "reader": 1, "store": 1, "simcard": 1,
 	"terminal": 2,
 	"kiosk":    3, "uplink": 3, "utility": 3,
