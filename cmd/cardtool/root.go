@@ -23,7 +23,7 @@ func newRootCommand() *cobra.Command {
 	t.flags(cmd)
 	cmd.AddCommand(newReadersCommand(t), newWatchCommand(t), newReaderCommand(t), newATRCommand(t),
 		newAPDUCommand(t), newRunCommand(t), newExplainCommand(t),
-		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t),
+		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes()},
 		&cobra.Command{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		&cobra.Command{Use: "aliases", Short: "How to name one's readers", Long: aliasesHelp},
@@ -72,6 +72,8 @@ times are RFC 3339.
                given_fen, loads}}
   card dump    the format of dump files; see cardtool card dump --help
   card diff    [{what, before, after}]
+  replay       as run
+  doctor       [{check, state, says, next}]
   an error     {error: {exit, class, message, next, sw}}; the classes are those
                of ` + "`cardtool help exit-codes`" + `
 `

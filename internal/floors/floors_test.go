@@ -27,7 +27,7 @@ var floor = map[string]int{
 	"kiosk":    3, "uplink": 3, "utility": 3,
 	"cmd": 4, "internal/config": 0, "internal/station": 4, "internal/desk": 4, "internal/bench": 4, "internal/floors": 4,
 	"internal/world": 4, "internal/mutants": 0,
-	"internal/cli": 4, "internal/filelock": 0, "internal/fscheck": 0, "internal/terminalaudit": 2,
+	"internal/cli": 4, "internal/checkup": 1, "internal/filelock": 0, "internal/fscheck": 0, "internal/terminalaudit": 2,
 	"internal/diskcalls": 0, "internal/powerloss": 0, "internal/realfault": 4, "internal/evidence": 2,
 }
 
