@@ -206,6 +206,9 @@ func TestStops(t *testing.T) {
 	if _, err := runText(t, b, "00EE0000\nA4", Options{}); err == nil || len(b.sent) != 1 || !strings.HasPrefix(err.Error(), "s:1: ") {
 		t.Errorf("%v, sent %v", err, b.sent)
 	}
+	if _, err := runText(t, newBench(), "repeat 1000000\nend", Options{MaxSteps: 1000}); !errors.Is(err, ErrTooLong) {
+		t.Errorf("an empty loop: %v", err)
+	}
 	if _, err := runText(t, newBench(), "repeat 1000000\nrepeat 1000000\nend\nend", Options{MaxSteps: 1000}); !errors.Is(err, ErrTooLong) {
 		t.Error(err)
 	}

@@ -72,8 +72,8 @@ func newAPDUCommand(t *tool) *cobra.Command {
 			return t.withCard(cmd, func(ctx context.Context, l *line) error {
 				out := apduJSON{Reader: l.slot.Name(), ATR: fmt.Sprintf("%X", l.ATR()), Exchanges: []exchangeJSON{}}
 				err := t.send(ctx, cmd, l, list, auto, &out)
-				if t.json && len(out.Exchanges) > 0 && err == nil {
-					return t.emit(cmd, out)
+				if t.json && len(out.Exchanges) > 0 { // what was exchanged counts also when it ended badly
+					return errors.Join(t.emit(cmd, out), t.silent(err))
 				}
 				return err
 			})
@@ -110,9 +110,6 @@ func (t *tool) send(ctx context.Context, cmd *cobra.Command, l *line, list []scr
 		case a.Want == nil && !r.SW.OK() && !more && r.SW.SW1() != 0x62 && r.SW.SW1() != 0x6C:
 			refused = fmt.Errorf("command %d: the card answered %w", i+1, r.SW)
 		}
-	}
-	if refused != nil && t.json {
-		return errors.Join(t.emit(cmd, out), t.silent(refused))
 	}
 	return refused
 }

@@ -89,7 +89,7 @@ func newWatchCommand(t *tool) *cobra.Command {
 					return err
 				}
 			}
-			return cmd.Context().Err()
+			return nil // Ctrl-C is how it ends
 		},
 	}
 	cmd.Flags().BoolVar(&once, "once", false, "tell the present state and end")
