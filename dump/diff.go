@@ -103,13 +103,13 @@ func (d *differ) purse(a, b *Purse) {
 func (d *differ) nodes(path string, a, b []*Node) {
 	after := map[string]*Node{}
 	for _, n := range b {
-		after[n.label()] = n
+		after[n.Label()] = n
 	}
 	before := map[string]bool{}
 	for _, n := range a {
-		before[n.label()] = true
-		m := after[n.label()]
-		where := path + n.label()
+		before[n.Label()] = true
+		m := after[n.Label()]
+		where := path + n.Label()
 		if m == nil {
 			d.add("file "+where, n.Kind, "")
 			continue
@@ -134,8 +134,8 @@ func (d *differ) nodes(path string, a, b []*Node) {
 		d.nodes(where+"/", n.Children, m.Children)
 	}
 	for _, m := range b {
-		if !before[m.label()] {
-			d.add("file "+path+m.label(), "", m.Kind)
+		if !before[m.Label()] {
+			d.add("file "+path+m.Label(), "", m.Kind)
 		}
 	}
 }

@@ -73,8 +73,8 @@ type Node struct {
 	Children []*Node  `json:"children,omitempty"`
 }
 
-// label is how a node is called among its siblings.
-func (n *Node) label() string {
+// Label is how a node is called among its siblings.
+func (n *Node) Label() string {
 	switch {
 	case n.ID != "":
 		return n.ID
@@ -174,8 +174,8 @@ func (d *Dump) Lines() []string {
 }
 
 func (n *Node) lines(out []string, indent string) []string {
-	s := indent + n.label() + "  " + n.Kind
-	if n.Name != "" && n.Name != n.label() {
+	s := indent + n.Label() + "  " + n.Kind
+	if n.Name != "" && n.Name != n.Label() {
 		s += "  " + n.Name
 	}
 	if n.Refused != "" {

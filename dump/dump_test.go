@@ -276,10 +276,10 @@ func FuzzDump(f *testing.F) {
 func repeated(list []*Node) bool {
 	seen := map[string]bool{}
 	for _, n := range list {
-		if seen[n.label()] || repeated(n.Children) {
+		if seen[n.Label()] || repeated(n.Children) {
 			return true
 		}
-		seen[n.label()] = true
+		seen[n.Label()] = true
 	}
 	return false
 }

@@ -372,7 +372,7 @@ func (t *taker) directory(ctx context.Context, n *Node, path []apdu.Command, dep
 		}
 		if !selected(r.SW) {
 			if !missing(r.SW) {
-				t.refused(fmt.Sprintf("select %04X in %s", id, n.label()), r.SW)
+				t.refused(fmt.Sprintf("select %04X in %s", id, n.Label()), r.SW)
 			} else {
 				answered = true
 			}
@@ -406,7 +406,7 @@ func (t *taker) directory(ctx context.Context, n *Node, path []apdu.Command, dep
 		return err
 	}
 	if !answered && len(n.Children) == 0 {
-		t.note("the card refuses every file in %s", n.label())
+		t.note("the card refuses every file in %s", n.Label())
 	}
 	for _, s := range subs {
 		if depth+1 >= maxDepth {
@@ -474,7 +474,7 @@ func (t *taker) file(ctx context.Context, n *Node, sfi byte) error {
 				}
 				n.Refused = sw.Error()
 			}
-			t.refused("read "+n.label(), sw)
+			t.refused("read "+n.Label(), sw)
 			if sw == apdu.SWSecurityNotSatisfied || sfi != 0 {
 				return nil
 			}
@@ -496,7 +496,7 @@ func (t *taker) file(ctx context.Context, n *Node, sfi byte) error {
 			n.Kind = "unknown"
 		}
 		n.Refused = sw.Error()
-		t.refused("read "+n.label(), sw)
+		t.refused("read "+n.Label(), sw)
 	}
 	return nil
 }

@@ -79,10 +79,16 @@ func newPurseVerifyCommand(t *tool) *cobra.Command {
 // input.
 func (t *tool) readPIN(cmd *cobra.Command) (string, error) {
 	if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprint(cmd.ErrOrStderr(), "PIN: ")
-		b, err := term.ReadPassword(int(f.Fd()))
-		fmt.Fprintln(cmd.ErrOrStderr())
-		return string(b), err
+		// Echo goes off before the question is asked, for those who type fast.
+		old, err := term.MakeRaw(int(f.Fd()))
+		if err != nil {
+			return "", err
+		}
+		defer term.Restore(int(f.Fd()), old)
+		return term.NewTerminal(struct {
+			io.Reader
+			io.Writer
+		}{f, cmd.ErrOrStderr()}, "").ReadPassword("PIN: ")
 	}
 	s, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 64)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
