@@ -28,6 +28,7 @@ type apduJSON struct {
 	Reader    string         `json:"reader"`
 	ATR       string         `json:"atr"`
 	Exchanges []exchangeJSON `json:"exchanges"`
+	Error     *fault         `json:"error,omitempty"`
 }
 
 func newAPDUCommand(t *tool) *cobra.Command {
@@ -72,7 +73,8 @@ func newAPDUCommand(t *tool) *cobra.Command {
 			return t.withCard(cmd, func(ctx context.Context, l *line) error {
 				out := apduJSON{Reader: l.slot.Name(), ATR: fmt.Sprintf("%X", l.ATR()), Exchanges: []exchangeJSON{}}
 				err := t.send(ctx, cmd, l, list, auto, &out)
-				if t.json && len(out.Exchanges) > 0 { // what was exchanged counts also when it ended badly
+				if t.json { // what was exchanged counts also when it ended badly
+					out.Error = faultOf(err)
 					return errors.Join(t.emit(cmd, out), t.silent(err))
 				}
 				return err

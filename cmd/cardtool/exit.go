@@ -158,14 +158,26 @@ func swHint(sw apdu.SW) string {
 	return ""
 }
 
-// report is what --json says of an error.
-type report struct {
-	Error struct {
-		class
-		Message string `json:"message"`
-		Next    string `json:"next,omitempty"`
-		SW      string `json:"sw,omitempty"`
-	} `json:"error"`
+// fault is what --json says of an error.
+type fault struct {
+	class
+	Message string `json:"message"`
+	Next    string `json:"next,omitempty"`
+	SW      string `json:"sw,omitempty"`
+}
+
+// faultOf gives nil for nil.
+func faultOf(err error) *fault {
+	if err == nil {
+		return nil
+	}
+	f := &fault{Message: err.Error()}
+	f.class, f.Next = classify(err)
+	var sw apdu.SW
+	if errors.As(err, &sw) {
+		f.SW = fmt.Sprintf("%04X", uint16(sw))
+	}
+	return f
 }
 
 // finishing makes every command below c end in its class of fault.
@@ -198,13 +210,9 @@ func (t *tool) ended(c *cobra.Command, err error) error {
 		next = fmt.Sprintf("see `%s --help`", c.CommandPath())
 	}
 	if t.json {
-		var r report
-		r.Error.class, r.Error.Message, r.Error.Next = k, err.Error(), next
-		var sw apdu.SW
-		if errors.As(err, &sw) {
-			r.Error.SW = fmt.Sprintf("%04X", uint16(sw))
-		}
-		b, _ := json.Marshal(r)
+		f := faultOf(err)
+		f.Next = next
+		b, _ := json.Marshal(map[string]*fault{"error": f})
 		fmt.Fprintf(c.OutOrStdout(), "%s\n", b)
 	}
 	return &cli.Error{Err: err, Code: k.Exit, Next: next}

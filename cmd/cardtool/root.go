@@ -53,9 +53,9 @@ times are RFC 3339.
   reader info  {name, state, in_use, exclusive, attributes: [{name, hex, text}],
                features: [{tag, name, control}], programs: [{pid, name}]}
   apdu         {reader, atr, exchanges: [{command, response, data, sw, meaning,
-               ms, auto}]}
+               ms, auto}], error}
   run          {script, exchanges, cards, failures: [{line, what, want, got,
-               at}], prints: [{line, text}]}
+               at}], prints: [{line, text}], error}
   explain      [note] or a trace's {turns: [{line, command, answered_line,
                response, remark, data, means}], moves: [{line, what, type,
                outcome, amount_known, amount_fen, before_fen, after_fen,

@@ -36,6 +36,7 @@ type runJSON struct {
 	Cards     int           `json:"cards"`
 	Failures  []failureJSON `json:"failures"`
 	Prints    []printJSON   `json:"prints"`
+	Error     *fault        `json:"error,omitempty"`
 }
 
 func newRunCommand(t *tool) *cobra.Command {
@@ -158,19 +159,15 @@ func (t *tool) runScript(ctx context.Context, cmd *cobra.Command, l *line, s *sc
 	if l.log != nil && err != nil {
 		l.log.Remark(err.Error())
 	}
-	var f *script.Failure
-	if !t.json {
-		t.remark(cmd, "%d exchanges, %s", res.Exchanges, map[bool]string{true: "all as expected", false: "not as expected"}[err == nil])
-	} else if err == nil || errors.As(err, &f) {
-		if e := t.emit(cmd, out); e != nil {
-			return e
-		}
-		err = t.silent(err)
-	}
 	var u *unknownOutcome
 	if errors.As(broken, &u) {
-		return &unknownOutcome{err, u.risk}
+		err = &unknownOutcome{err, u.risk}
 	}
+	if t.json {
+		out.Error = faultOf(err)
+		return errors.Join(t.emit(cmd, out), t.silent(err))
+	}
+	t.remark(cmd, "%d exchanges, %s", res.Exchanges, map[bool]string{true: "all as expected", false: "not as expected"}[err == nil])
 	return err
 }
 

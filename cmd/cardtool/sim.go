@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dianka/dianka/explain"
 	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/reader"
@@ -36,11 +37,28 @@ var simulated = []struct {
 	{"refuses", "a card that refuses everything", func(string) (virtual.Chip, error) { return &odd.Refuser{SW: 0x6985}, nil }},
 	{"agrees", "a card that says 9000 to everything", func(string) (virtual.Chip, error) { return &odd.Refuser{SW: 0x9000}, nil }},
 	{"garbage", "a card that answers garbage", func(string) (virtual.Chip, error) { return odd.NewGarbage(7), nil }},
+	{"leaves", "a test purse card that is pulled out when it is to write or to move money", func(f string) (virtual.Chip, error) {
+		c, err := simPurse("dianka-ep", f)
+		return &leaving{c}, err
+	}},
 	{"empty", "a reader without a card", nil},
 }
 
 // t0 makes the wrapper comparable, as virtual wants it.
 type t0 struct{ simcard.Chip }
+
+// leaving is pulled out during a command that changes something, after the
+// chip has carried it out.
+type leaving struct{ *simcard.Card }
+
+// Transmit implements virtual.Chip.
+func (l *leaving) Transmit(command []byte) ([]byte, error) {
+	r, err := l.Card.Transmit(command)
+	if explain.RiskOf(command) >= explain.RiskWrite {
+		return nil, virtual.ErrGone
+	}
+	return r, err
+}
 
 func simNames() []string {
 	var names []string
