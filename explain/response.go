@@ -95,6 +95,7 @@ func (e Explainer) answer(command []byte, r apdu.Response) (string, []Note) {
 		if list, err := apdu.ParseTLV(d); err == nil && len(list) > 0 {
 			return "data objects", TLV(list)
 		}
+		return fmt.Sprintf("%d bytes of data", len(d)), []Note{field("data", d, "%s", text(d))}
 	}
 	return fmt.Sprintf("%d bytes that this command does not usually answer", len(d)), []Note{field("data", d, "%s", text(d))}
 }
