@@ -1,15 +1,177 @@
 package main
 
 import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+
+	"github.com/dianka/dianka/apdu"
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/simcard"
+	"github.com/dianka/dianka/suite"
 )
 
-func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"cardtool": main})
-}
+// commands are the programs that scripts may call: the tool, and one that
+// makes a card with a history.
+var commands = map[string]func(){"cardtool": main, "mkcard": mkcard}
 
 func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true})
+	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare})
+}
+
+// bare keeps the machine's own readers and aliases out.
+func bare(env *testscript.Env) error {
+	env.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(env.WorkDir, "none"))
+	env.Setenv(aliasesEnv, filepath.Join(env.WorkDir, "aliases"))
+	return nil
+}
+
+// mkcard FILE FEN... makes the simulated card of sim:card=FILE and loads the
+// amounts, or debits the negative ones.
+func mkcard() {
+	if err := makeCard(os.Args[1], os.Args[2:]...); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func makeCard(file string, amounts ...string) error {
+	c, err := simPurse("dianka-ep", file)
+	if err != nil {
+		return err
+	}
+	if _, err := c.PowerOn(); err != nil {
+		return err
+	}
+	defer c.PowerOff()
+	k := keeper{c: c}
+	k.do("00A40400", "09A00000000386980701")
+	for i, a := range amounts {
+		n, err := strconv.ParseInt(a, 10, 64)
+		if err != nil {
+			return err
+		}
+		k.move(money.Fen(n), uint32(i+1), money.Stamp{0x20, 0x26, 0x01, byte(i + 1), 0x12, 0x00, 0x00})
+	}
+	return k.err
+}
+
+// keeper holds the keys of test cards, and so can be PSAM and authority.
+type keeper struct {
+	c   *simcard.Card
+	s   suite.DES3
+	err error
+}
+
+func (k *keeper) do(header, body string) []byte {
+	var b []byte
+	fmt.Sscanf(header+body, "%X", &b)
+	if k.err != nil {
+		return make([]byte, 16)
+	}
+	r, err := k.c.Transmit(b)
+	if err == nil {
+		var parsed apdu.Response
+		if parsed, err = apdu.ParseResponse(r); err == nil && !parsed.SW.OK() {
+			err = parsed.SW
+		}
+		r = parsed.Data
+	}
+	if k.err = err; err != nil {
+		return make([]byte, 16)
+	}
+	return r
+}
+
+func (k *keeper) move(v money.Fen, seq uint32, at money.Stamp) {
+	terminal := money.TerminalID{0x31, 0x01, 0x00, 0x00, 0x12, 0x34}
+	factor := money.CardNumber{0, 0, 0x33, 0x10, 0x08, 0x88, 0, 0, 0, 0x17}.Factor()
+	m := suite.TestMasters()
+	load := v > 0
+	master, header := m.Load, "805000020B"
+	if !load {
+		master, header, v = m.Purchase, "805001020B", -v
+	}
+	key, err := k.s.Diversify(master, factor)
+	if err != nil {
+		k.err = err
+		return
+	}
+	init := k.do(header, fmt.Sprintf("01%08X%X", int64(v), terminal[:]))
+	counter := binary.BigEndian.Uint16(init[4:])
+	if load {
+		session, _ := k.s.SessionKey(key, suite.LoadSession([4]byte(init[8:]), counter))
+		fields, _ := suite.LoadMAC2(v, suite.TypeEPLoad, terminal, at)
+		mac, _ := k.s.TransactionMAC(session, fields)
+		k.do("805200000B", fmt.Sprintf("%X%X04", at[:], mac[:]))
+		return
+	}
+	session, _ := k.s.SessionKey(key, suite.PurchaseSession([4]byte(init[11:]), counter, seq))
+	fields, _ := suite.PurchaseMAC1(v, suite.TypeEPPurchase, terminal, at)
+	mac, _ := k.s.TransactionMAC(session, fields)
+	k.do("805401000F", fmt.Sprintf("%08X%X%X08", seq, at[:], mac[:]))
+}
+
+// TestExamples runs every example of every help page, on simulated cards.
+func TestExamples(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"select.apdu":   "# the environment of payment systems\n00A40000023F00 = 9000\nexpect data 6F??84*\n",
+		"balance.apdu":  "A40400:$aid = 9000\n805C0002/04 = 9000\nlet b = data\nprint balance $b fen\n",
+		"session.trace": "> 00A40000023F00\n< 6F15840E315041592E5359532E4444463031A5038801019000\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	t.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(dir, "none"))
+	t.Setenv(aliasesEnv, filepath.Join(dir, "aliases"))
+	t.Setenv(readerEnv, "sim:card="+filepath.Join(dir, "zhang.card"))
+	if err := makeCard("zhang.card", "3000"); err != nil {
+		t.Fatal(err)
+	}
+	call := func(line string) {
+		t.Helper()
+		args := strings.Fields(strings.TrimPrefix(line, "cardtool "))
+		var out, errs strings.Builder
+		if code := run(t.Context(), args, &out, &errs); code != 0 {
+			t.Errorf("%s: exit code %d\n%s%s", line, code, &out, &errs)
+		} else if out.Len() == 0 {
+			t.Errorf("%s: says nothing", line)
+		}
+	}
+	call("cardtool card dump --out before.json")
+	if err := makeCard("zhang.card", "5000"); err != nil {
+		t.Fatal(err)
+	}
+	call("cardtool card dump --out after.json")
+	seen := 0
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		if c.RunE == nil || c.HasSubCommands() {
+			return
+		}
+		if c.Example == "" {
+			t.Errorf("%s has no example", c.CommandPath())
+		}
+		for line := range strings.Lines(c.Example) {
+			call(strings.TrimSpace(line))
+			seen++
+		}
+	}
+	visit(newRootCommand())
+	if seen < 20 {
+		t.Fatalf("only %d examples", seen)
+	}
 }

@@ -8,22 +8,26 @@ import (
 	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/purse"
-	"github.com/dianka/dianka/reader"
 )
 
-func newPurseCommand() *cobra.Command {
+func newPurseCommand(t *tool) *cobra.Command {
 	cmd := &cobra.Command{Use: "purse", Short: "The purse on the card in the reader", Args: cobra.NoArgs, RunE: cli.Group}
-	cmd.AddCommand(newPurseInfoCommand(), newPurseBalanceCommand(), newPurseLogCommand())
+	cmd.AddCommand(newPurseInfoCommand(t), newPurseBalanceCommand(t), newPurseLogCommand(t), newPurseProveCommand(t), newPurseVerifyCommand(t))
 	return cmd
 }
 
 // withPurse selects the purse of the card in a reader.
-func withPurse(ctx context.Context, name string, f func(context.Context, *purse.Application) error) error {
-	return withCard(ctx, name, func(ctx context.Context, c reader.Card) error {
-		app, err := purse.Select(ctx, c, profiles.Builtin().MatchCards(c.ATR()))
+func (t *tool) withPurse(cmd *cobra.Command, f func(context.Context, *purse.Application) error) error {
+	return t.withCard(cmd, func(ctx context.Context, l *line) error {
+		app, err := selectPurse(ctx, l)
 		if err != nil {
 			return err
 		}
 		return f(ctx, app)
 	})
+}
+
+// selectPurse finds the purse by the profiles that the answer to reset allows.
+func selectPurse(ctx context.Context, l *line) (*purse.Application, error) {
+	return purse.Select(ctx, l.whole(), profiles.Builtin().MatchCards(l.ATR()))
 }

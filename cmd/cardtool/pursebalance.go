@@ -9,23 +9,27 @@ import (
 	"github.com/dianka/dianka/purse"
 )
 
-func newPurseBalanceCommand() *cobra.Command {
-	var name string
-	cmd := &cobra.Command{
-		Use:   "balance",
-		Short: "Read the balance, in yuan",
-		Args:  cobra.NoArgs,
+func newPurseBalanceCommand(t *tool) *cobra.Command {
+	return &cobra.Command{
+		Use:     "balance",
+		Short:   "Read the balance, in yuan",
+		Example: "  cardtool purse balance",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withPurse(cmd.Context(), name, func(ctx context.Context, app *purse.Application) error {
+			return t.withPurse(cmd, func(ctx context.Context, app *purse.Application) error {
 				b, err := app.Balance(ctx)
 				if err != nil {
 					return err
+				}
+				if t.json {
+					return t.emit(cmd, struct {
+						Number  string `json:"number"`
+						Balance int64  `json:"balance_fen"`
+					}{app.Info().Number.String(), int64(b)})
 				}
 				fmt.Fprintln(cmd.OutOrStdout(), b)
 				return nil
 			})
 		},
 	}
-	readerFlag(cmd, &name)
-	return cmd
 }

@@ -10,27 +10,42 @@ import (
 	"github.com/dianka/dianka/purse"
 )
 
-func newPurseInfoCommand() *cobra.Command {
-	var name string
-	cmd := &cobra.Command{
-		Use:   "info",
-		Short: "Show what the card says of itself",
-		Args:  cobra.NoArgs,
+type purseInfoJSON struct {
+	Number     string `json:"number"`
+	Profile    string `json:"profile"`
+	Issuer     string `json:"issuer"`
+	Test       bool   `json:"test"`
+	AppType    byte   `json:"app_type"`
+	AppVersion byte   `json:"app_version"`
+	ValidFrom  string `json:"valid_from"`
+	ValidTo    string `json:"valid_to"`
+	Raw        string `json:"raw"`
+}
+
+func newPurseInfoCommand(t *tool) *cobra.Command {
+	return &cobra.Command{
+		Use:     "info",
+		Short:   "Show what the card says of itself",
+		Long:    "Finds the purse by the profiles, and shows the public information file: number,\nissuer, validity.",
+		Example: "  cardtool purse info",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return withPurse(cmd.Context(), name, func(_ context.Context, app *purse.Application) error {
+			return t.withPurse(cmd, func(_ context.Context, app *purse.Application) error {
 				i := app.Info()
+				out := purseInfoJSON{i.Number.String(), app.Profile().Name, fmt.Sprintf("%X", i.Issuer), i.Test(), i.AppType, i.AppVersion, i.ValidFrom.String(), i.ValidTo.String(), fmt.Sprintf("%X", i.Raw)}
+				if t.json {
+					return t.emit(cmd, out)
+				}
 				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-				fmt.Fprintf(w, "number\t%s\n", i.Number)
-				fmt.Fprintf(w, "profile\t%s\n", app.Profile().Name)
-				fmt.Fprintf(w, "issuer\t%X\n", i.Issuer)
-				fmt.Fprintf(w, "test card\t%t\n", i.Test())
-				fmt.Fprintf(w, "application\ttype %02X version %02X\n", i.AppType, i.AppVersion)
-				fmt.Fprintf(w, "valid\t%s to %s\n", i.ValidFrom, i.ValidTo)
-				fmt.Fprintf(w, "public file\t%X\n", i.Raw)
+				fmt.Fprintf(w, "number\t%s\n", out.Number)
+				fmt.Fprintf(w, "profile\t%s\n", out.Profile)
+				fmt.Fprintf(w, "issuer\t%s\n", out.Issuer)
+				fmt.Fprintf(w, "test card\t%t\n", out.Test)
+				fmt.Fprintf(w, "application\ttype %02X version %02X\n", out.AppType, out.AppVersion)
+				fmt.Fprintf(w, "valid\t%s to %s\n", out.ValidFrom, out.ValidTo)
+				fmt.Fprintf(w, "public file\t%s\n", out.Raw)
 				return w.Flush()
 			})
 		},
 	}
-	readerFlag(cmd, &name)
-	return cmd
 }

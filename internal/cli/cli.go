@@ -48,6 +48,20 @@ var (
 	ErrDamaged    = errors.New("starting again does not help")
 )
 
+// Error is an error with an exit code of its own, for a program that knows
+// more classes of fault than those above, and with what to do next.
+type Error struct {
+	Err  error
+	Code int    // 0 = as if Err stood alone
+	Next string // one sentence, or empty
+}
+
+// Error gives the text of Err.
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap gives Err.
+func (e *Error) Unwrap() error { return e.Err }
+
 // Run executes a command tree and gives the exit code. An error is written to
 // stderr once, behind the name of the command.
 func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr io.Writer) int {
@@ -62,10 +76,15 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 		return ExitOK
 	}
 	fmt.Fprintf(stderr, "%s: %v\n", root.Name(), err)
-	if re := (*reader.Error)(nil); errors.As(err, &re) && re.Hint != "" {
+	own := (*Error)(nil)
+	if errors.As(err, &own) && own.Next != "" {
+		fmt.Fprintf(stderr, "%s\n", own.Next)
+	} else if re := (*reader.Error)(nil); errors.As(err, &re) && re.Hint != "" {
 		fmt.Fprintf(stderr, "%s\n", re.Hint)
 	}
 	switch {
+	case own != nil && own.Code != 0:
+		return own.Code
 	case !began, errors.Is(err, ErrUsage):
 		fmt.Fprintf(stderr, "see `%s --help`\n", root.Name())
 		return ExitUsage

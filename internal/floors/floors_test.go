@@ -21,12 +21,13 @@ const module = "github.com/dianka/dianka/"
 // longer entry wins over a shorter one.
 var floor = map[string]int{
 	"apdu": 0, "suite": 0, "money": 0, "journal": 0, "wire": 0, "firmware-profiles": 0, "internal/canon": 0,
+	"explain": 0, "script": 1, "dump": 1,
 	"purse": 1, "reader": 1, "store": 1, "simcard": 1,
 	"terminal": 2,
 	"kiosk":    3, "uplink": 3, "utility": 3,
 	"cmd": 4, "internal/config": 0, "internal/station": 4, "internal/desk": 4, "internal/bench": 4, "internal/floors": 4,
 	"internal/world": 4, "internal/mutants": 0,
-	"internal/cli": 4, "internal/filelock": 0, "internal/fscheck": 0, "internal/terminalaudit": 2,
+	"internal/cli": 4, "internal/checkup": 1, "internal/filelock": 0, "internal/fscheck": 0, "internal/terminalaudit": 2,
 	"internal/diskcalls": 0, "internal/powerloss": 0, "internal/realfault": 4, "internal/evidence": 2,
 }
 

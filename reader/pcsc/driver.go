@@ -20,6 +20,10 @@ type session interface {
 	wait(states []state, timeout time.Duration) error
 	cancel()
 	connect(name string, exclusive bool) (handle, error)
+	// inspect asks the driver of a reader, with or without a card in it, for
+	// attributes and for the list of its features; what it does not have is
+	// not in the answer.
+	inspect(name string, ids []uint32) (values map[uint32][]byte, features []byte, err error)
 	release() // its error would tell nothing
 }
 
@@ -37,6 +41,8 @@ const (
 	flagUnknown     = 0x0004
 	flagUnavailable = 0x0008
 	flagPresent     = 0x0020
+	flagExclusive   = 0x0080
+	flagInUse       = 0x0100
 	flagMute        = 0x0200
 )
 

@@ -5,6 +5,7 @@ package pcsc
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -99,6 +100,35 @@ func (s scardSession) connect(name string, exclusive bool) (h handle, err error)
 		return nil, translate(err)
 	}
 	return &scardHandle{card, status.Atr}, nil
+}
+
+// featureRequest is CM_IOCTL_GET_FEATURE_REQUEST (PC/SC part 10 section 2.2),
+// coded as pcsc-lite and macOS do, and as Windows does.
+var featureRequest = map[bool]uint32{false: 0x42000000 + 3400, true: 0x31<<16 | 3400<<2}[runtime.GOOS == "windows"]
+
+func (s scardSession) inspect(name string, ids []uint32) (values map[uint32][]byte, features []byte, err error) {
+	defer guard(&err)
+	card, err := s.ctx.Connect(name, scard.ShareDirect, scard.ProtocolUndefined)
+	if err != nil {
+		return nil, nil, translate(err)
+	}
+	defer card.Disconnect(scard.LeaveCard)
+	values = make(map[uint32][]byte)
+	for _, id := range ids {
+		if b, err := attribute(card, scard.Attrib(id)); err == nil {
+			values[id] = append([]byte(nil), b...)
+		}
+	}
+	features, err = card.Control(featureRequest, nil)
+	if err != nil { // most drivers of plain readers do not know the request
+		features = nil
+	}
+	return values, append([]byte(nil), features...), nil
+}
+
+func attribute(card *scard.Card, id scard.Attrib) (b []byte, err error) {
+	defer guard(&err) // the library takes the address of an empty buffer
+	return card.GetAttrib(id)
 }
 
 type scardHandle struct {

@@ -136,6 +136,16 @@ func (s *fakeSession) cancel() {
 	}
 }
 
+func (s *fakeSession) inspect(name string, ids []uint32) (map[uint32][]byte, []byte, error) {
+	s.mu.Lock()
+	hang, err := s.hangConn, s.connErr
+	s.mu.Unlock()
+	if hang != nil {
+		<-hang
+	}
+	return map[uint32][]byte{0x00010100: []byte("Maker\x00"), 0x00010102: {1, 0, 2, 3}}, []byte{0x06, 4, 0x42, 0, 0x0D, 0x48}, err
+}
+
 func (s *fakeSession) release() { s.mu.Lock(); defer s.mu.Unlock(); s.sessions-- }
 
 func (s *fakeSession) connect(name string, exclusive bool) (handle, error) {

@@ -43,6 +43,7 @@ type known struct {
 	there   bool
 	present bool // a card is in
 	raw     uint16
+	flags   uint32 // as the service gave them last
 	status  status
 }
 
@@ -304,7 +305,7 @@ func (k *known) observe(st state, now time.Time) {
 	case present != k.present:
 		k.status.count++ // a service that doesn't count
 	}
-	k.there, k.present, k.raw = true, present, raw
+	k.there, k.present, k.raw, k.flags = true, present, raw, st.event&0xFFFF
 	k.status.at, k.status.cause, k.status.atr = now, nil, nil
 	switch {
 	case !present:

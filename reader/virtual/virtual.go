@@ -57,6 +57,9 @@ type Slot struct {
 	// Deadline of one exchange; zero means DefaultDeadline. It may be
 	// changed until the slot is first used.
 	Deadline time.Duration
+	// Raw makes Card.Transmit pass bytes as they are: no T=0 shaping, no
+	// GET RESPONSE, no 6Cxx. It may be changed until the slot is first used.
+	Raw bool
 
 	name string
 	feed feed.Feed
@@ -339,7 +342,10 @@ func (s *Slot) Open(ctx context.Context) (reader.Card, error) {
 	default:
 	}
 	c.protocol = reader.OfferedProtocol(c.atr)
-	c.complete = reader.Complete(exchange{c}, c.protocol)
+	c.complete = exchange{c}
+	if !s.Raw {
+		c.complete = reader.Complete(c.complete, c.protocol)
+	}
 	return c, nil
 }
 

@@ -37,10 +37,12 @@ var dir string
 // Main runs the tests of a binary that uses Start, and exits.
 func Main(m *testing.M) {
 	private.Inside()
-	os.Exit(run(m))
+	os.Exit(Run(m))
 }
 
-func run(m *testing.M) int {
+// Run is Main for a binary that calls private.Inside and os.Exit itself,
+// because its TestMain has more to do.
+func Run(m interface{ Run() int }) int {
 	var err error
 	if dir, err = os.MkdirTemp("", "pcscd"); err != nil {
 		panic(err)

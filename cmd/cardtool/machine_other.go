@@ -1,0 +1,9 @@
+//go:build !linux
+
+package main
+
+import "github.com/dianka/dianka/internal/checkup"
+
+// hostMachine knows nothing below the PC/SC service, which is the system's own
+// here.
+func hostMachine() checkup.Machine { return checkup.Machine{} }

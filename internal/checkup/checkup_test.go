@@ -1,0 +1,158 @@
+package checkup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/reader"
+	"github.com/dianka/dianka/reader/virtual"
+	"github.com/dianka/dianka/simcard"
+	"github.com/dianka/dianka/simcard/odd"
+)
+
+// good is a machine on which nothing is wrong, with these chips in its readers.
+func good(t *testing.T, chips ...virtual.Chip) Machine {
+	t.Helper()
+	slots := map[string]*virtual.Slot{}
+	var names []string
+	for i, c := range chips {
+		n := fmt.Sprintf("sim:%d", i+1)
+		s := virtual.New(n)
+		t.Cleanup(func() { s.Close() })
+		if c != nil {
+			s.Insert(c)
+		}
+		slots[n], names = s, append(names, n)
+	}
+	return Machine{
+		USB: func() []string { return []string{"Gemalto PC Twin Reader"} },
+		Daemon: func(context.Context) Daemon {
+			return Daemon{Known: true, Installed: true, Version: "1.9.9", Process: 77}
+		},
+		Socket:   func() (string, Socket) { return "/run/pcscd/pcscd.comm", SocketGood },
+		Programs: func() []string { return nil },
+		Readers:  func(context.Context) ([]string, error) { return names, nil },
+		State: func(ctx context.Context, n string) reader.Event {
+			ctx, cancel := context.WithCancel(ctx)
+			defer cancel()
+			return <-slots[n].Events(ctx)
+		},
+		Open: func(ctx context.Context, n string) (Card, error) { return slots[n].Open(ctx) },
+		Now:  func() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) },
+	}
+}
+
+func personalised(t *testing.T, r simcard.Recipe) *simcard.Card {
+	t.Helper()
+	c := simcard.New(simcard.Options{})
+	if err := simcard.Personalise(c, r); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+var number = money.CardNumber{0, 0, 0x33, 0x10, 0x08, 0x88, 0, 0, 0, 0x17}
+
+func purseChip(t *testing.T) virtual.Chip { return personalised(t, simcard.TestCard(number)) }
+
+func samRecipe() simcard.SAMRecipe {
+	return simcard.TestSAM(money.SAMID{0, 0, 0, 0, 0x31, 1, 0, 0, 0, 1}, money.TerminalID{0x31, 1, 0, 0, 0x12, 0x34})
+}
+
+// blocked answers 6A81 to SELECT by name, as a card with a blocked purse does.
+type blocked struct{ odd.Refuser }
+
+// mute does not answer to reset.
+type mute struct{ odd.Refuser }
+
+func (mute) PowerOn() ([]byte, error) { return nil, errors.New("mute") }
+
+// pulled leaves in the middle of the first command.
+type pulled struct{ odd.Refuser }
+
+func (*pulled) Transmit([]byte) ([]byte, error) { return nil, virtual.ErrGone }
+
+// TestBrokenSetups holds the diagnosis of each broken set-up: exactly one
+// problem or warning, at the right place, with a next step.
+func TestBrokenSetups(t *testing.T) {
+	lost := func(kind, cause error, hint string) error {
+		return &reader.Error{Slot: "pcsc:", Op: "open", Kind: kind, Cause: cause, Hint: hint}
+	}
+	for _, c := range []struct {
+		name  string
+		chips []virtual.Chip
+		spoil func(*Machine)
+		check string
+		state string
+		says  string
+		next  string
+	}{
+		{"pcscd not installed", nil, func(m *Machine) { m.Daemon = func(context.Context) Daemon { return Daemon{Known: true} } }, "pcscd", Problem, "not installed", "apt install pcscd"},
+		{"pcscd does not run", nil, func(m *Machine) {
+			m.Daemon = func(context.Context) Daemon { return Daemon{Known: true, Installed: true} }
+			m.Socket = func() (string, Socket) { return "/run/pcscd/pcscd.comm", SocketMissing }
+		}, "pcscd", Problem, "does not run", "pcscd.socket"},
+		{"socket lost", nil, func(m *Machine) { m.Socket = func() (string, Socket) { return "/x", SocketMissing } }, "pcscd", Problem, "without its socket", "restart"},
+		{"socket forbidden", nil, func(m *Machine) { m.Socket = func() (string, Socket) { return "/x", SocketForbidden } }, "pcscd", Problem, "may not use", "user of the terminal"},
+		{"polkit refuses", nil, func(m *Machine) {
+			m.Readers = func(context.Context) ([]string, error) {
+				return nil, lost(reader.ErrLost, errors.New("access denied"), "install the polkit rule")
+			}
+		}, "service", Problem, "access denied", "polkit"},
+		{"hangs", nil, func(m *Machine) {
+			m.Readers = func(context.Context) ([]string, error) { return nil, errors.New("does not answer") }
+		}, "service", Problem, "does not answer", "restart pcscd"},
+		{"built without PC/SC", nil, func(m *Machine) {
+			m.Readers = func(context.Context) ([]string, error) { return nil, lost(reader.ErrKind, nil, "") }
+		}, "service", Problem, "unknown kind", "cgo"},
+		{"reader not plugged in", nil, func(m *Machine) { m.USB = func() []string { return nil } }, "readers", Problem, "neither the USB bus", "plug the reader in"},
+		{"no driver", nil, nil, "readers", Problem, "no driver takes it", "libccid"},
+		{"scdaemon", []virtual.Chip{nil}, func(m *Machine) { m.Programs = func() []string { return []string{"kioskd", "scdaemon"} } }, "programs", Warning, "scdaemon", "gpgconf"},
+		{"mute card", []virtual.Chip{&mute{}}, nil, "reader 1", Problem, "does not answer", "clean"},
+		{"reader lost", []virtual.Chip{nil}, func(m *Machine) {
+			m.State = func(context.Context, string) reader.Event {
+				return reader.Event{State: reader.StateLost, Cause: errors.New("unplugged")}
+			}
+		}, "reader 1", Problem, "is gone: unplugged", "cable"},
+		{"card held", []virtual.Chip{purseChip(t)}, func(m *Machine) {
+			m.Open = func(context.Context, string) (Card, error) { return nil, lost(reader.ErrBusy, nil, "") }
+		}, "reader 1", Warning, "held by another program", "cardtool reader info"},
+		{"card pulled", []virtual.Chip{&pulled{}}, nil, "card 1", Problem, "stopped answering", "clean"},
+		{"purse blocked", []virtual.Chip{&blocked{odd.Refuser{SW: 0x6A81}}}, nil, "card 1", Problem, "blocked", "ask the utility"},
+		{"no card of ours", []virtual.Chip{odd.NewTree()}, nil, "card 1", Warning, "neither a purse card nor a SAM", "card dump"},
+		{"public file empty", []virtual.Chip{&odd.Refuser{SW: 0x9000}}, nil, "card 1", Problem, "cannot be read", "card dump"},
+		{"card expired", []virtual.Chip{purseChip(t)}, func(m *Machine) { m.Now = func() time.Time { return time.Date(2061, 1, 1, 0, 0, 0, 0, time.UTC) } }, "card 1", Problem, "not today", "date"},
+		{"SAM expired", []virtual.Chip{personalised(t, samRecipe())}, func(m *Machine) { m.Now = func() time.Time { return time.Date(2061, 1, 1, 0, 0, 0, 0, time.UTC) } }, "card 1", Problem, "not today", "head office"},
+	} {
+		m := good(t, c.chips...)
+		if c.spoil != nil {
+			c.spoil(&m)
+		}
+		var bad []Finding
+		for _, f := range Examine(t.Context(), m) {
+			if f.State != OK && f.Check != "usb" {
+				bad = append(bad, f)
+			}
+		}
+		if len(bad) != 1 || bad[0].Check != c.check || bad[0].State != c.state || !strings.Contains(bad[0].Says, c.says) || !strings.Contains(bad[0].Next, c.next) {
+			t.Errorf("%s: %+v", c.name, bad)
+		}
+	}
+}
+
+func TestNothingWrong(t *testing.T) {
+	list := Examine(t.Context(), good(t, personalised(t, samRecipe()), nil, purseChip(t)))
+	for i, want := range []string{"usb", "pcscd", "service", "reader 1", "card 1", "reader 2", "reader 3", "card 3"} {
+		if i >= len(list) || list[i].Check != want || list[i].State == Problem {
+			t.Fatalf("%+v", list)
+		}
+	}
+	if !strings.Contains(list[4].Says, "of terminal 310100001234, key index 01") || !strings.Contains(list[7].Says, "00003310088800000017, profile dianka-ep") {
+		t.Errorf("%+v", list)
+	}
+}
