@@ -277,12 +277,12 @@ func (b *Tab) Look(name string, minText, minTarget int, only ...string) {
 // opened from now on.
 func (b *Tab) FastSeconds() {
 	b.t.Helper()
-	b.inject(`{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => real(fn, ms === 1000 ? 50 : ms, ...a); }`)
+	b.Inject(`{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => real(fn, ms === 1000 ? 50 : ms, ...a); }`)
 }
 
-// inject runs a script in every page that is opened from now on, before the
+// Inject runs a script in every page that is opened from now on, before the
 // page's own.
-func (b *Tab) inject(js string) {
+func (b *Tab) Inject(js string) {
 	b.t.Helper()
 	b.Run(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
 		_, err := cdp.Call(ctx, t, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: js})

@@ -53,6 +53,7 @@ const measure = `((perInch, elder, contrast) => {
       if (Math.hypot(dx, dy) < between - .5) bad.push("only " + Math.hypot(dx, dy).toFixed(1) + " of " + between.toFixed(1) + " between " + name(e) + " and " + name(f));
     }
   });
+  for (const g of document.querySelectorAll(".glyph, .spin, figure img")) { const r = g.getBoundingClientRect(); if (r.width && (r.left < -1 || r.right > innerWidth + 1 || r.top < -1 || r.bottom > innerHeight + 1)) bad.push("off the screen: a picture " + [r.left, r.top, r.right, r.bottom].map(Math.round)); }
   for (const e of shown) {
     const own = [...e.childNodes].filter((n) => n.nodeType === 3 && n.textContent.trim()), s = getComputedStyle(e);
     if (!own.length || s.visibility === "hidden" || s.clipPath !== "none") continue;
@@ -75,6 +76,15 @@ const measure = `((perInch, elder, contrast) => {
   return bad;
 })(%f, %t, %t)`
 
+// Measure holds what is shown now on a panel against the rules.
+func (b *Tab) Measure(what string, p Panel, elder, contrast bool) {
+	b.t.Helper()
+	b.Run(chromedp.EmulateViewport(p.Width, p.Height))
+	for _, s := range Eval[[]string](b, fmt.Sprintf(measure, p.PerInch, elder, contrast)) {
+		b.t.Errorf("%s: %s", what, s)
+	}
+}
+
 // Survey looks at the customer's screen as it stands: on every panel, in both
 // languages, as it comes, in elder mode and in high contrast; with the rules
 // of field.md section 5.1 and with axe-core, and keeps pictures. It leaves the
@@ -89,15 +99,12 @@ func (b *Tab) Survey(name string) {
 			click(mode)
 		}
 		for i, p := range Panels {
-			b.Run(chromedp.EmulateViewport(p.Width, p.Height))
 			for range 2 { // there and back
 				what := name + "-" + p.Name + "-" + Eval[string](b, `document.documentElement.lang`)
 				if mode != "" {
 					what += "-" + mode
 				}
-				for _, s := range Eval[[]string](b, fmt.Sprintf(measure, p.PerInch, mode == "elder", mode == "contrast")) {
-					b.t.Errorf("%s: %s", what, s)
-				}
+				b.Measure(what, p, mode == "elder", mode == "contrast")
 				if i == 0 {
 					b.Axe(what)
 				}
@@ -116,7 +123,7 @@ func (b *Tab) Survey(name string) {
 // Heard gives them.
 func (b *Tab) Ears() {
 	b.t.Helper()
-	b.inject(`{ const make = AudioContext.prototype.createOscillator; window.heard = []; AudioContext.prototype.createOscillator = function () { const o = make.call(this), start = o.start; o.start = function (...a) { window.heard.push(o.frequency.value); return start.apply(o, a); }; return o; }; }`)
+	b.Inject(`{ const make = AudioContext.prototype.createOscillator; window.heard = []; AudioContext.prototype.createOscillator = function () { const o = make.call(this), start = o.start; o.start = function (...a) { window.heard.push(o.frequency.value); return start.apply(o, a); }; return o; }; }`)
 }
 
 // Heard gives the tones that were played since the last call, in hertz.

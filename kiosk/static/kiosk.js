@@ -152,7 +152,8 @@ const noPaper = (s) => Boolean(s?.printer) && !["ok", "paper_low"].includes(s.pr
 const masked = (n) => `${n.slice(0, 2)}****${n.slice(6)}`;
 const grouped = (n) => n.replace(/^(\d{1,4})(\d{1,4})?(\d{1,2})?$/, (m, a, b, c) => [a, b, c].filter(Boolean).join(" "));
 const named = (b) => (state.known ? masked(b.account) : grouped(b.account)); // a number from the journal was not typed by whoever stands here
-const day = (iso) => (lang === "en" ? iso.slice(0, 10) : `${Number(iso.slice(0, 4))}年${Number(iso.slice(5, 7))}月${Number(iso.slice(8, 10))}日`);
+const months = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(" ");
+const day = (iso) => (lang === "en" ? `${Number(iso.slice(8, 10))} ${months[Number(iso.slice(5, 7)) - 1]} ${iso.slice(0, 4)}` : `${Number(iso.slice(0, 4))}年${Number(iso.slice(5, 7))}月${Number(iso.slice(8, 10))}日`);
 const icon = (name, cls) => {
   const ns = "http://www.w3.org/2000/svg", svg = document.createElementNS(ns, "svg"), use = document.createElementNS(ns, "use");
   svg.setAttribute("class", `icon ${cls ?? ""}`);
@@ -180,7 +181,7 @@ function draw() {
   if (state.cut) clear("closed");
   const busy = state.paying || (s?.busy && state.watched);
   let name = state.view;
-  if (busy && personal.includes(name)) name = !state.paying && s?.busy_by === "counter" ? "held" : "working";
+  if (busy && !["result", "closed", "trouble"].includes(name)) name = !state.paying && s?.busy_by === "counter" ? "held" : "working";
   view(name);
   document.body.dataset.at = name;
   $("other-tongue").textContent = inOther("kiosk.insert");
@@ -221,7 +222,8 @@ const screens = {
   choose(s, c) {
     $("card-balance").textContent = c.balance === null ? "–" : yuan(c.balance);
     $("card-number").textContent = `${t("kiosk.card")} …${c.last4}`;
-    $("card-kind").textContent = [t(c.named ? "card.named" : "card.unnamed"), c.valid_to ? t("kiosk.until", { date: day(c.valid_to) }) : ""].filter(Boolean).join(" · ");
+    $("card-kind").textContent = t(c.named ? "card.named" : "card.unnamed");
+    $("card-until").textContent = c.valid_to ? t("kiosk.until", { date: day(c.valid_to) }) : "";
     const r = state.settled ?? state.just;
     $("settled").hidden = !r;
     if (r) $("settled").replaceChildren(el("b", "", state.settled ? t("settled", { slip: r.id }) : t("kiosk.just", { slip: r.id, amount: yuan(r.amount) })), el("br"), (r.overall === "done" ? say(r.money) : `${say(r.sentence)} ${say(r.money)}`).replaceAll(r.account || "\0", masked(r.account)));
