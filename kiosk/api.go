@@ -172,8 +172,8 @@ type redeemBody struct {
 
 func (s *Server) redeem(ctx context.Context, m *wish, b redeemBody) (terminal.Receipt, error) {
 	if m.staff == nil && b.Balance != nil {
-		s.paying.Lock()
-		defer s.paying.Unlock()
+		s.paying <- struct{}{}
+		defer func() { <-s.paying }()
 		if err := s.unchanged(m.token, b); err != nil {
 			return terminal.Receipt{}, err
 		}

@@ -64,7 +64,7 @@ func (s *Server) getPaid(w http.ResponseWriter, r *http.Request) {
 
 // unchanged fails with CodeCardChanged when the card no longer holds what the
 // customer's screen showed: a second tab, or the counter, was faster. A wish
-// that was begun already is none of its business; the caller holds s.paying,
+// that was begun already is none of its business; the caller has s.paying,
 // so that two screens cannot both find the card unchanged.
 func (s *Server) unchanged(token journal.Token, b redeemBody) error {
 	c := s.cfg.Terminal.Status().Card

@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -147,7 +146,7 @@ type Server struct {
 	lookups  *rate.Limiter // accounts that customers look up
 	logins   *rate.Limiter // right PINs: each is an entry of the journal
 	holders  holders
-	paying   sync.Mutex        // held by a customer's payment
+	paying   chan struct{}     // one element while a customer pays
 	prompts  map[string]string // recordings, from address to file
 	handler  http.Handler
 	shutdown context.Context
@@ -184,6 +183,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, log: cfg.Log, words: w, door: d, prompts: prompts,
 		screens: make(chan struct{}, MaxScreens),
+		paying:  make(chan struct{}, 1),
 		lookups: rate.NewLimiter(rate.Every(3*time.Second), 10),
 		logins:  rate.NewLimiter(rate.Every(5*time.Second), 30),
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/terminal"
@@ -155,7 +156,13 @@ func TestPaidAccounts(t *testing.T) {
 // Two tabs that show the same balance are one payment, however close they
 // come; the same wish repeated is the same payment.
 func TestTwoTabsPayOnce(t *testing.T) {
+	pins()
+	synctest.Test(t, twoTabs)
+}
+
+func twoTabs(t *testing.T) {
 	f := newFake()
+	f.gate, f.entered = make(chan struct{}), make(chan struct{}, 2)
 	f.insert(cardA)
 	s := newServer(t, f)
 	tabs := []*browser{customer(t, s), customer(t, s)}
@@ -176,7 +183,13 @@ func TestTwoTabsPayOnce(t *testing.T) {
 			}
 		})
 	}
+	synctest.Wait() // both are as far as they come
+	if n := len(f.entered); n != 1 {
+		t.Errorf("%d payments are with the terminal", n)
+	}
+	close(f.gate)
 	wait.Wait()
+	f.gate = nil
 	if n := len(f.booked()); n != 1 || paid < 0 {
 		t.Fatalf("%d payments of two tabs", n)
 	}
