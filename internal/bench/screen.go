@@ -33,6 +33,16 @@ const watch = `{
   window.bare = (n) => new Promise((done) => { const took = []; const next = () => { const from = performance.now(); document.title = took.length; painted((t) => { took.push(t - from); took.length < n ? setTimeout(next, 30) : done(took); }); }; next(); });
 }`
 
+// shown tells a page's own slowness from the machine's: where a frame in which
+// nothing happens takes longer than the 17 ms that a display gives it, a
+// missed goal says nothing of the page.
+func shown(t times, what string, most time.Duration, bare times) string {
+	if t.at(0.99) >= most && bare.at(0.99) > 17*time.Millisecond {
+		return "goal " + what + ": cannot be shown, the machine is busy: see the frame of nothing"
+	}
+	return goal(t.at(0.99) < most, what)
+}
+
 // screen measures the customer's screen in a real browser: a card's way onto
 // it, the answer to a press, and what a page weighs.
 func screen(ctx context.Context, dir string) error {
@@ -172,8 +182,8 @@ func screen(ctx context.Context, dir string) error {
 	line("", "      p50       p99", "")
 	line("card inserted to balance painted", whole.String(), "")
 	line("exchanges with card and SAM", exchanges.String(), "")
-	line("beyond them", ours.String(), goal(ours.at(0.99) < 100*time.Millisecond, "under 100 ms at p99"))
-	line("a press to its answer painted", presses.String(), goal(presses.at(0.99) < 50*time.Millisecond, "under 50 ms at p99"))
+	line("beyond them", ours.String(), shown(ours, "under 100 ms at p99", 100*time.Millisecond, bare))
+	line("a press to its answer painted", presses.String(), shown(presses, "under 50 ms at p99", 50*time.Millisecond, bare))
 	line("compared to: a frame of nothing", bare.String(), "by the same page: the browser's and the machine's share of each")
 	line("the page with all it loads", fmt.Sprintf("%.0f KB", float64(weight)/1000), goal(weight < 200_000, "under 200 KB"))
 	return err
