@@ -144,3 +144,15 @@ func TestBrowserKioskLooks(t *testing.T) {
 	b.Survey("kiosk-18-closed")
 	b.Quiet()
 }
+
+// On a simulated desk the screen says so, and has room for it.
+func TestBrowserKioskSimulated(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), serve(t, f, true), 1024, 768)
+	b.Open("/kiosk")
+	b.See("attract")
+	b.Says("simulated", "非真钱")
+	b.Survey("kiosk-00-simulated")
+	b.Quiet()
+}
