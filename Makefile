@@ -33,7 +33,7 @@ clean-state:
 # binaries under faults. Then the fixed seeds of the simulated world, which has
 # one goroutine at work and runs ten times as fast without the detector.
 test: check
-	DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 $(GO) test -race -timeout 25m ./...
+	DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 DIANKA_REQUIRE_AXE=1 $(GO) test -race -timeout 25m ./...
 	$(GO) test -count=1 ./internal/world
 
 check:

@@ -20,6 +20,7 @@ func (s *Server) api(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/status", s.getStatus)
 	mux.HandleFunc("GET /api/v1/card", s.getCard)
 	mux.HandleFunc("GET /api/v1/card/history", s.getHistory)
+	mux.HandleFunc("GET /api/v1/card/accounts", s.getPaid)
 	mux.HandleFunc("GET /api/v1/accounts/{number}", s.getAccount)
 	mux.HandleFunc("GET /api/v1/transactions", s.getTransactions)
 	mux.HandleFunc("GET /api/v1/transactions/{id}", s.getTransaction)
@@ -115,6 +116,7 @@ func moneyCall[T any](s *Server, right string, do func(context.Context, *wish, T
 			return
 		}
 		defer s.door.hold(c.s)()
+		defer s.holders.add(c.screen())()
 		rc, err := do(context.WithoutCancel(r.Context()), &m, body)
 		if err != nil {
 			// The card may have moved although nobody could write it down:
@@ -165,9 +167,17 @@ type redeemBody struct {
 	Account money.AccountNumber `json:"account"`
 	Again   money.AccountNumber `json:"again,omitempty"`
 	Amount  money.Fen           `json:"amount"`
+	Balance *money.Fen          `json:"balance,omitempty"` // what the customer's screen shows of the card
 }
 
 func (s *Server) redeem(ctx context.Context, m *wish, b redeemBody) (terminal.Receipt, error) {
+	if m.staff == nil && b.Balance != nil {
+		s.paying <- struct{}{}
+		defer func() { <-s.paying }()
+		if err := s.unchanged(m.token, b); err != nil {
+			return terminal.Receipt{}, err
+		}
+	}
 	return s.cfg.Terminal.Redeem(ctx, terminal.RedeemRequest{
 		Token: m.token, Who: m.who, Card: b.Card, Account: b.Account, Again: b.Again, Amount: b.Amount,
 	})
@@ -342,6 +352,10 @@ type loginBody struct {
 }
 
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	if !s.cfg.Mode.offers("clerk") {
+		s.refuse(w, r, refusal(CodeNotOffered), CodeInternal)
+		return
+	}
 	var b loginBody
 	if err := readBody(w, r, &b); err != nil {
 		s.refuse(w, r, err, CodeInternal)

@@ -152,6 +152,7 @@ func (c *count) rest() uint32 {
 // door lets people in: PINs, waits, sessions. Sessions live in memory only;
 // after a restart everybody logs in again.
 type door struct {
+	mode  Mode
 	staff []Staff
 	dummy string // hashed for numbers that nobody has, so that both take the same time
 
@@ -333,7 +334,7 @@ func (d *door) caller(r *http.Request, act bool) caller {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if c, err := r.Cookie(clerkCookie); err == nil && screenOf(r) != "kiosk" {
+	if c, err := r.Cookie(clerkCookie); err == nil && screenOf(r) != "kiosk" && d.mode.offers("clerk") {
 		if s := d.clerks[c.Value]; s != nil {
 			d.lock(s, now)
 			if act && !s.locked {
@@ -342,7 +343,7 @@ func (d *door) caller(r *http.Request, act bool) caller {
 			return caller{staff: s.staff, locked: s.locked, left: IdleLock - now.Sub(s.used), s: s}
 		}
 	}
-	if c, err := r.Cookie(kioskCookie); err == nil && screenOf(r) != "clerk" {
+	if c, err := r.Cookie(kioskCookie); err == nil && screenOf(r) != "clerk" && d.mode.offers("kiosk") {
 		if s := d.kiosks[c.Value]; s != nil {
 			s.used = now
 			return caller{kiosk: true, s: s}

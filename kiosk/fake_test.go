@@ -143,6 +143,7 @@ func (f *fake) Changes(ctx context.Context) <-chan struct{} {
 
 // begin answers for a repeated token, a planned failure, a missing card.
 func (f *fake) begin(tok journal.Token, kind journal.Kind, card money.CardNumber, amount money.Fen) (terminal.Receipt, bool, error) {
+	refused := f.other(card) // a card may leave while the call waits
 	if f.gate != nil {
 		f.entered <- struct{}{}
 		f.mu.Unlock()
@@ -159,13 +160,18 @@ func (f *fake) begin(tok journal.Token, kind journal.Kind, card money.CardNumber
 		f.next = nil
 		return terminal.Receipt{}, true, err
 	}
+	return terminal.Receipt{}, refused != nil, refused
+}
+
+// other refuses a card that is not in the reader.
+func (f *fake) other(card money.CardNumber) error {
 	switch {
 	case f.status.Card.State == terminal.CardNone:
-		return terminal.Receipt{}, true, &terminal.Refusal{Code: terminal.CodeNoCard}
+		return &terminal.Refusal{Code: terminal.CodeNoCard}
 	case f.status.Card.Number != card:
-		return terminal.Receipt{}, true, &terminal.Refusal{Code: terminal.CodeOtherCard}
+		return &terminal.Refusal{Code: terminal.CodeOtherCard}
 	}
-	return terminal.Receipt{}, false, nil
+	return nil
 }
 
 func (f *fake) book(tok journal.Token, who terminal.Who, t journal.Transaction) terminal.Receipt {

@@ -121,6 +121,8 @@ type Config struct {
 	Desk     Desk // nil except in --sim
 	Staff    []Staff
 	Shop     string           // the shop's name on the screens, may be empty
+	Mode     Mode             // which screens are offered; "" is ModeBoth
+	Prompts  string           // folder of spoken prompts, may be empty
 	Hosts    []string         // names by which browsers may call, beside localhost and loopback addresses
 	Clock    func() time.Time // for the ages on screens; nil: time.Now. Locks and waits never use it
 	Log      *slog.Logger     // nil: discard
@@ -143,6 +145,9 @@ type Server struct {
 	screens  chan struct{} // one element for each event stream
 	lookups  *rate.Limiter // accounts that customers look up
 	logins   *rate.Limiter // right PINs: each is an entry of the journal
+	holders  holders
+	paying   chan struct{}     // one element while a customer pays
+	prompts  map[string]string // recordings, from address to file
 	handler  http.Handler
 	shutdown context.Context
 	stop     context.CancelFunc
@@ -167,9 +172,18 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Mode, err = ParseMode(string(cfg.Mode)); err != nil {
+		return nil, err
+	}
+	d.mode = cfg.Mode
+	prompts, err := findPrompts(cfg.Prompts, w)
+	if err != nil {
+		return nil, err
+	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log, words: w, door: d,
+		cfg: cfg, log: cfg.Log, words: w, door: d, prompts: prompts,
 		screens: make(chan struct{}, MaxScreens),
+		paying:  make(chan struct{}, 1),
 		lookups: rate.NewLimiter(rate.Every(3*time.Second), 10),
 		logins:  rate.NewLimiter(rate.Every(5*time.Second), 30),
 	}

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"html/template"
 	"io/fs"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 )
 
 //go:embed pages/*.html static/*
@@ -20,6 +23,9 @@ type page struct {
 	Shop      string
 	Staff     []Staff
 	Simulated bool
+	Counter   bool        // the clerk's page is offered
+	Kiosk     bool        // the customer's is
+	Prompts   string      // recordings, separated by spaces
 	Messages  template.JS // every text in every language, as JSON
 	t         func(string) string
 }
@@ -40,14 +46,21 @@ func (s *Server) pages(mux *http.ServeMux) error {
 	if err != nil {
 		return fmt.Errorf("kiosk: messages: %w", err)
 	}
+	prompts := strings.Join(slices.Sorted(maps.Keys(s.prompts)), " ")
+	mux.HandleFunc("GET /prompts/{lang}/{file}", s.getPrompt)
 	show := func(screen string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			lang := language(r.URL.Query().Get("lang"))
-			if screen == "kiosk" {
+			lang, file, status := language(r.URL.Query().Get("lang")), screen, http.StatusOK
+			screen := screen
+			switch {
+			case !s.cfg.Mode.offers(screen):
+				screen, file, status = "home", "away", http.StatusNotFound
+			case screen == "kiosk":
 				s.kioskSession(w, r)
 			}
 			var b bytes.Buffer
-			err := t.ExecuteTemplate(&b, screen+".html", page{
+			err := t.ExecuteTemplate(&b, file+".html", page{
+				Counter: s.cfg.Mode.offers("clerk"), Kiosk: s.cfg.Mode.offers("kiosk"), Prompts: prompts,
 				Lang: lang, Screen: screen, Shop: s.cfg.Shop, Staff: s.cfg.Staff, Simulated: s.cfg.Desk != nil,
 				Messages: template.JS(all), t: func(key string) string { return s.words.in(lang, key) },
 			})
@@ -56,6 +69,7 @@ func (s *Server) pages(mux *http.ServeMux) error {
 				return
 			}
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			w.WriteHeader(status)
 			w.Write(b.Bytes())
 		}
 	}

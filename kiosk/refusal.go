@@ -27,9 +27,11 @@ const (
 	CodeScreens     terminal.Code = "too_many_screens"
 	CodeTooMany     terminal.Code = "too_many_questions"
 	CodeNoPage      terminal.Code = "no_page"
-	CodeDesk        terminal.Code = "desk"      // the simulated desk can't do that now
-	CodeInternal    terminal.Code = "internal"  // a question failed; no money was asked to move
-	CodeUncertain   terminal.Code = "uncertain" // a money call failed inside: it is not known whether anything happened
+	CodeNotOffered  terminal.Code = "not_offered"  // a screen that this terminal does not have
+	CodeCardChanged terminal.Code = "card_changed" // the card holds something else than the customer's screen shows
+	CodeDesk        terminal.Code = "desk"         // the simulated desk can't do that now
+	CodeInternal    terminal.Code = "internal"     // a question failed; no money was asked to move
+	CodeUncertain   terminal.Code = "uncertain"    // a money call failed inside: it is not known whether anything happened
 )
 
 // statuses are the HTTP statuses of codes; a code that is not here conflicts
@@ -41,7 +43,7 @@ var statuses = map[terminal.Code]int{
 	CodeLoginWait: http.StatusTooManyRequests, CodeTooMany: http.StatusTooManyRequests,
 	CodeSecond: http.StatusForbidden, CodeCrossSite: http.StatusForbidden, terminal.CodeNotAllowed: http.StatusForbidden,
 	CodeWrongHost: http.StatusMisdirectedRequest,
-	CodeNoPage:    http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound,
+	CodeNoPage:    http.StatusNotFound, CodeNotOffered: http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound,
 	CodeInternal: http.StatusInternalServerError, CodeUncertain: http.StatusInternalServerError,
 	CodeScreens:         http.StatusServiceUnavailable,
 	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,

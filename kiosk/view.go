@@ -179,6 +179,7 @@ type statusView struct {
 	LoadSAM   samView     `json:"load_sam"`
 	Link      linkView    `json:"link"`
 	Busy      bool        `json:"busy"`
+	BusyBy    string      `json:"busy_by"` // whose transaction has the card: "counter", "kiosk", or "" when nobody's
 	Stopped   bool        `json:"stopped"`
 	Warnings  []problem   `json:"warnings"`
 	HotlistAt when        `json:"hotlist_at"`
@@ -231,6 +232,9 @@ func (s *Server) statusView(c caller) statusView {
 		if !c.clerk() {
 			v.Link.Error = ""
 		}
+	}
+	if st.Busy {
+		v.BusyBy = s.holders.first()
 	}
 	for _, w := range st.Warnings {
 		v.Warnings = append(v.Warnings, *s.problem(w))

@@ -34,9 +34,11 @@ type Config struct {
 
 // ScreensConfig says where the screens are.
 type ScreensConfig struct {
-	Listen string   `yaml:"listen" doc:"address and port of screens and API"`
-	Remote bool     `yaml:"remote" doc:"true lets listen be an address that other machines reach; there is no TLS, so put something in front that has"`
-	Hosts  []string `yaml:"hosts" doc:"names by which browsers may call, beside localhost and loopback addresses"`
+	Listen  string      `yaml:"listen" doc:"address and port of screens and API"`
+	Remote  bool        `yaml:"remote" doc:"true lets listen be an address that other machines reach; there is no TLS, so put something in front that has"`
+	Mode    screensMode `yaml:"mode" doc:"which screens this terminal offers: counter, kiosk or both"`
+	Prompts string      `yaml:"prompts" doc:"folder of spoken prompts for the customer's screen, recordings by language and message key as in zh-CN/kiosk.insert.mp3; empty: the browser's own voice, if it has one"`
+	Hosts   []string    `yaml:"hosts" doc:"names by which browsers may call, beside localhost and loopback addresses"`
 }
 
 // ReadersConfig says which slot has which role. Which SAM it is is read from
@@ -60,6 +62,8 @@ type (
 	staffID money.StaffID
 	pinHash string
 	right   string
+
+	screensMode kiosk.Mode
 )
 
 func (n *staffID) UnmarshalText(b []byte) error {
@@ -81,6 +85,14 @@ func (r *right) UnmarshalText(b []byte) error {
 	return nil
 }
 
+func (m *screensMode) UnmarshalText(b []byte) error {
+	mode, err := kiosk.ParseMode(string(b))
+	*m = screensMode(mode)
+	return err
+}
+
+func (m *screensMode) UnmarshalYAML(v ast.Node) error { return config.Text(v, m) }
+
 func (n *staffID) UnmarshalYAML(v ast.Node) error { return config.Text(v, n) }
 func (h *pinHash) UnmarshalYAML(v ast.Node) error { return config.Text(v, h) }
 func (r *right) UnmarshalYAML(v ast.Node) error   { return config.Text(v, r) }
@@ -88,7 +100,7 @@ func (r *right) UnmarshalYAML(v ast.Node) error   { return config.Text(v, r) }
 func defaults() Config {
 	return Config{
 		State:   "/var/lib/dianka",
-		Screens: ScreensConfig{Listen: "127.0.0.1:8095"},
+		Screens: ScreensConfig{Listen: "127.0.0.1:8095", Mode: screensMode(kiosk.ModeBoth)},
 		Log:     cli.Log{Level: "info", Format: "text"},
 	}
 }

@@ -71,6 +71,7 @@ func serve(cmd *cobra.Command, path string) (err error) {
 	defer func() { err = errors.Join(err, st.Close()) }()
 	screens, err := kiosk.New(kiosk.Config{
 		Terminal: st.Terminal, Link: st, Staff: c.staff(), Shop: c.Shop, Hosts: c.Screens.Hosts, Log: log,
+		Mode: kiosk.Mode(c.Screens.Mode), Prompts: c.Screens.Prompts,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", path, config.ErrFile, err)

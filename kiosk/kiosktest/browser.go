@@ -76,7 +76,7 @@ func NewTab(t *testing.T, browser context.Context, url string, width, height int
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 10*time.Minute)
 	t.Cleanup(cancel)
 	b := &Tab{t: t, ctx: ctx, url: url}
 	messages := chromedp.Console(ctx)
@@ -277,10 +277,15 @@ func (b *Tab) Look(name string, minText, minTarget int, only ...string) {
 // opened from now on.
 func (b *Tab) FastSeconds() {
 	b.t.Helper()
+	b.Inject(`{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => real(fn, ms === 1000 ? 50 : ms, ...a); }`)
+}
+
+// Inject runs a script in every page that is opened from now on, before the
+// page's own.
+func (b *Tab) Inject(js string) {
+	b.t.Helper()
 	b.Run(chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
-		_, err := cdp.Call(ctx, t, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{
-			Source: `{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => real(fn, ms === 1000 ? 50 : ms, ...a); }`,
-		})
+		_, err := cdp.Call(ctx, t, cdppage.AddScriptToEvaluateOnNewDocument, cdppage.AddScriptToEvaluateOnNewDocumentParams{Source: js})
 		return err
 	}))
 }

@@ -15,21 +15,29 @@ export function t(key, fill = {}) {
 // say picks the language of words that the server sent.
 export const say = (words) => (words ? words[lang] : "");
 
-// onLanguage redraws a screen after the language was changed. Nothing is
-// loaded again, so nothing that a person typed is lost.
-export function onLanguage(redraw) {
-  $("lang").addEventListener("click", () => {
-    lang = lang === "en" ? "zh-CN" : "en";
-    document.documentElement.lang = lang;
-    const u = new URL(location.href);
-    u.searchParams.set("lang", lang);
-    history.replaceState(null, "", u);
-    for (const e of $$("[data-t]")) e.textContent = t(e.dataset.t);
-    for (const a of $$("[data-lang-link]")) a.href = `${a.dataset.langLink}?lang=${lang}`;
-    document.title = t(`title.${location.pathname.slice(1) || "home"}`);
-    redraw();
-  });
+// other is the language that a screen does not show.
+export const other = () => (lang === "en" ? "zh-CN" : "en");
+
+// useLanguage changes the words of a screen. Nothing is loaded again, so
+// nothing that a person typed is lost.
+export function useLanguage(next) {
+  lang = next;
+  document.documentElement.lang = lang;
+  const u = new URL(location.href);
+  u.searchParams.set("lang", lang);
+  history.replaceState(null, "", u);
+  for (const e of $$("[data-t]")) e.textContent = t(e.dataset.t);
+  for (const a of $$("[data-lang-link]")) a.href = `${a.dataset.langLink}?lang=${lang}`;
+  document.title = t(`title.${location.pathname.slice(1) || "home"}`);
 }
+
+// onLanguage redraws a screen after the language was changed.
+export function onLanguage(redraw) {
+  $("lang").addEventListener("click", () => { useLanguage(other()); redraw(); });
+}
+
+// inOther gives the text of a key in the other language.
+export const inOther = (key) => texts[other()][key];
 
 // yuan shows fen: ¥1,234.56. Amounts are whole numbers all the way.
 export function yuan(fen) {
@@ -130,9 +138,9 @@ export function live(screen, show, cut) {
 }
 
 // beep tells the outcomes apart by ear: two rising tones, one low, three
-// equal.
+// equal; two falling ones remind of the card, and an alarm goes up and down.
 export function beep(outcome) {
-  const notes = { done: [660, 880], not_done: [220], unknown: [440, 440, 440] }[outcome];
+  const notes = { done: [660, 880], not_done: [220], unknown: [440, 440, 440], take: [784, 587], alarm: [988, 740, 988, 740, 988] }[outcome];
   const Audio = window.AudioContext;
   if (!notes || !Audio) return;
   const a = new Audio();
