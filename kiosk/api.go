@@ -419,7 +419,7 @@ func (s *Server) closeShift(w http.ResponseWriter, r *http.Request) {
 }
 
 func shiftCall[T any](s *Server, w http.ResponseWriter, r *http.Request, open bool, do func(context.Context, terminal.Who, T) (store.Shift, error)) {
-	c, err := s.allowed(r, RightShift)
+	c, err := s.allowed(r, RightSettle)
 	if err != nil {
 		s.refuse(w, r, err, CodeInternal)
 		return

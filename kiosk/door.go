@@ -27,17 +27,36 @@ type Staff struct {
 	Rights  []string // of the Right constants
 }
 
-// Rights that a person may hold.
+// Rights that a person may hold (field.md section 5.2).
 const (
-	RightTopUp  = "topup" // with giving cash back
-	RightRedeem = "redeem"
-	RightSell   = "sell"
-	RightVoid   = "void"
-	RightShift  = "shift"
+	RightSell      = "sell"
+	RightTopUp     = "topup" // with giving cash back
+	RightRedeem    = "redeem"
+	RightVoid      = "void"
+	RightReprint   = "reprint"
+	RightReplace   = "replace"   // a damaged card
+	RightSettle    = "settle"    // shifts, their reports, and stock
+	RightConfigure = "configure" // the staff list and the terminal's settings
 )
 
 // Rights lists every right.
-var Rights = []string{RightTopUp, RightRedeem, RightSell, RightVoid, RightShift}
+var Rights = []string{RightSell, RightTopUp, RightRedeem, RightVoid, RightReprint, RightReplace, RightSettle, RightConfigure}
+
+// ErrRight means that a word names no right.
+var ErrRight = errors.New("kiosk: no such right")
+
+// CheckRight fails with ErrRight for a word that is no right. One that was
+// renamed is told its new name, since a person who could close shifts
+// yesterday must not be left without by a configuration that still loads.
+func CheckRight(word string) error {
+	switch {
+	case slices.Contains(Rights, word):
+		return nil
+	case word == "shift":
+		return fmt.Errorf("%w: %q is now %q", ErrRight, word, RightSettle)
+	}
+	return fmt.Errorf("%w: %q", ErrRight, word)
+}
 
 // Errors of the staff list.
 var (
@@ -174,8 +193,8 @@ func newDoor(staff []Staff) (*door, error) {
 			return nil, fmt.Errorf("%w: number %s comes twice", ErrStaff, p.ID)
 		}
 		for _, r := range p.Rights {
-			if !slices.Contains(Rights, r) {
-				return nil, fmt.Errorf("%w: %s: no right %q", ErrStaff, p.ID, r)
+			if err := CheckRight(r); err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrStaff, p.ID, err)
 			}
 		}
 		if err := CheckPINHash(p.PINHash); err != nil {

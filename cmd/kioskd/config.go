@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -52,7 +51,7 @@ type StaffConfig struct {
 	ID      staffID `yaml:"id" doc:"number, 1 to 6 digits"`
 	Name    string  `yaml:"name" doc:"as the screens show it"`
 	PINHash pinHash `yaml:"pin_hash" doc:"what kioskd hash-pin prints"`
-	Rights  []right `yaml:"rights" doc:"any of topup (with giving cash back), redeem, sell, void, shift"`
+	Rights  []right `yaml:"rights" doc:"any of sell, topup (with giving cash back), redeem, void, reprint, replace (a damaged card), settle (shifts, reports, stock), configure (staff and settings)"`
 }
 
 // Types that say in which line they are wrong.
@@ -75,10 +74,7 @@ func (h *pinHash) UnmarshalText(b []byte) error {
 
 func (r *right) UnmarshalText(b []byte) error {
 	*r = right(b)
-	if !slices.Contains(kiosk.Rights, string(b)) {
-		return fmt.Errorf("not a right: %q", b)
-	}
-	return nil
+	return kiosk.CheckRight(string(b))
 }
 
 func (n *staffID) UnmarshalYAML(v ast.Node) error { return config.Text(v, n) }
