@@ -43,6 +43,10 @@ func backupOf(t testing.TB) (file []byte, entries map[uint32][][]byte) {
 	if err := s.PutSection([]byte("sealed section"), wire.Section{Kind: wire.SectionLimits, Version: 1, Limits: wire.DefaultLimits()}); err != nil {
 		t.Fatal(err)
 	}
+	d := Draft{Actor: clerk, Body: &journal.Staff{Act: journal.ActAdd, Staff: 3, Count: 1}}
+	if _, err := s.PutStaff(ctx, d, Person{ID: 3, Name: "a", Rights: []string{"sell"}}, false); err != nil {
+		t.Fatal(err)
+	}
 	entries = map[uint32][][]byte{}
 	for _, e := range s.Epochs() {
 		_, list, err := s.EntriesOf(e.Head.Epoch, 1, 10_000, 1<<30)
