@@ -443,7 +443,7 @@ form("shift").addEventListener("submit", (e) => {
   const cash = fen(form("shift").cash.value), open = state.status.till?.shift?.open;
   if (cash === null) return;
   trying(async () => {
-    state.shift = await call("POST", `/api/v1/shift/${open ? "close" : "open"}`, open ? { counted: cash } : { cash });
+    state.shift = open ? await money("/api/v1/shift/close", { counted: cash, number: state.status.till.shift.number }) : await call("POST", "/api/v1/shift/open", { cash });
     form("shift").reset();
     state.view = open ? "closed" : "home";
     await refresh();
