@@ -304,7 +304,6 @@ var moneyCalls = []struct{ path, body string }{
 	{"/api/v1/shifts/1/difference", `{"reason":"other","note":"x"}`},
 	{"/api/v1/stock/receipts", fmt.Sprintf(`{"from":"%s","to":"%s"}`, stock, stock)},
 	{"/api/v1/stock/counts", `{"pack":"310100001234-1-600","found":1}`},
-	{"/api/v1/staff", `{"staff":"21","name":"a","rights":["sell"],"pin":"7391","again":"7391"}`},
 	{"/api/v1/staff/8/lock", `{}`},
 	{"/api/v1/pin", `{"old":"2468","pin":"7391","again":"7391"}`},
 }
