@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/wire"
 )
 
