@@ -23,6 +23,10 @@ const (
 	TypeLoadOutcome     Type = 22 // what came of it
 	TypeCashReturned    Type = 23 // the clerk gave the cash of a load back
 	TypeCardSale        Type = 30 // a card from stock was activated
+	TypeShiftTally      Type = 34 // under which token a shift was closed, and what it left to do
+	TypeShiftDifference Type = 35 // why the cash was not what it should be
+	TypeStockReceipt    Type = 36 // a pack of cards came into stock
+	TypeStockCount      Type = 37 // how many cards of a pack are there
 	TypeVoidRequest     Type = 40 // a clerk asks to void a top-up
 	TypeVoidAnswer      Type = 41 // what the utility said
 	TypeSAMReport       Type = 50 // the load SAM's own counters under its MAC
@@ -71,6 +75,14 @@ func newBody(t Type) Body {
 		return &PSAMSequence{}
 	case TypeStaff:
 		return &Staff{}
+	case TypeShiftTally:
+		return &ShiftTally{}
+	case TypeShiftDifference:
+		return &ShiftDifference{}
+	case TypeStockReceipt:
+		return &StockReceipt{}
+	case TypeStockCount:
+		return &StockCount{}
 	}
 	return nil
 }

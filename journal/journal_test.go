@@ -24,6 +24,7 @@ var types = []Type{
 	TypeStart, TypeShiftOpen, TypeShiftClose, TypePurchaseIntent, TypePurchaseOutcome,
 	TypeLoadIntent, TypeLoadAuthorised, TypeLoadOutcome, TypeCashReturned, TypeCardSale,
 	TypeVoidRequest, TypeVoidAnswer, TypeSAMReport, TypeObservation, TypePSAMSequence, TypeStaff,
+	TypeShiftTally, TypeShiftDifference, TypeStockReceipt, TypeStockCount,
 }
 
 func TestTypesListed(t *testing.T) {

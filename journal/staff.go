@@ -18,6 +18,15 @@ const (
 	ActLogout      Act = 4
 	ActAgree       Act = 5 // agreed as second person to the void of the top-up Ref; the VoidRequest is the next entry
 	ActRefused     Act = 6 // wanted what the person has no right to; Detail is the right
+
+	// Of a person with the right to configure, about another or about itself.
+	ActAdd       Act = 20 // put a person on the terminal's list; Detail is the person's rights, with commas
+	ActResetPIN  Act = 21 // set a PIN that the person must change at the next login
+	ActChangePIN Act = 22 // chose a new PIN; of the person itself
+	ActLockOut   Act = 23 // lets the person in no more
+	ActLetIn     Act = 24 // takes an ActLockOut back
+	ActRemove    Act = 25 // took a person off the list
+	ActTieCard   Act = 26 // Detail is the number of the card that names the person at the login, "" for none
 )
 
 // Staff is what a person of the staff did that moves no value. What moves
@@ -39,10 +48,13 @@ func (b *Staff) Fields(c *canon.Codec) {
 
 var acts = map[Act]string{
 	ActLogin: "login", ActLoginFailed: "login_failed", ActLock: "lock", ActLogout: "logout", ActAgree: "agree", ActRefused: "refused",
+	ActAdd: "staff_add", ActResetPIN: "pin_reset", ActChangePIN: "pin_change", ActLockOut: "staff_lock", ActLetIn: "staff_unlock", ActRemove: "staff_remove", ActTieCard: "staff_card",
 }
 
 // String gives a stable word: "login", "login_failed", "lock", "logout",
-// "agree", "refused", or the number of an act that this program does not know.
+// "agree", "refused", "staff_add", "pin_reset", "pin_change", "staff_lock",
+// "staff_unlock", "staff_remove", "staff_card", or the number of an act that
+// this program does not know.
 func (a Act) String() string {
 	if s, ok := acts[a]; ok {
 		return s
@@ -65,13 +77,15 @@ func OfStaff(e Entry) bool {
 
 // TypesOfStaff are the types of which OfStaff entries can be.
 func TypesOfStaff() []Type {
-	return []Type{TypeStaff, TypeShiftOpen, TypeShiftClose, TypePurchaseIntent, TypeLoadIntent, TypeCashReturned, TypeCardSale, TypeVoidRequest}
+	return []Type{TypeStaff, TypeShiftOpen, TypeShiftClose, TypePurchaseIntent, TypeLoadIntent, TypeCashReturned, TypeCardSale, TypeVoidRequest,
+		TypeShiftTally, TypeShiftDifference, TypeStockReceipt, TypeStockCount}
 }
 
 // Deed is a stable word for what the person of an OfStaff entry did: that of
 // its Act, or "shift_open", "shift_close", "topup", "first_load",
-// "redemption", "void_debit", "cash_returned", "sale", "void"; "" for an entry
-// of another kind.
+// "redemption", "void_debit", "cash_returned", "sale", "void", "shift_tally",
+// "shift_difference", "stock_receipt", "stock_count"; "" for an entry of
+// another kind.
 func Deed(e Entry) string {
 	switch b := e.Body.(type) {
 	case *Staff:
@@ -96,6 +110,14 @@ func Deed(e Entry) string {
 		return "sale"
 	case *VoidRequest:
 		return "void"
+	case *ShiftTally:
+		return "shift_tally"
+	case *ShiftDifference:
+		return "shift_difference"
+	case *StockReceipt:
+		return "stock_receipt"
+	case *StockCount:
+		return "stock_count"
 	}
 	return ""
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
-	"github.com/dianka/dianka/store"
 	"github.com/dianka/dianka/terminal"
 )
 
@@ -38,7 +37,10 @@ func (s *Server) api(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v1/transactions/{id}/cash-returned", moneyCall(s, RightTopUp, s.returnCash))
 
 	mux.HandleFunc("POST /api/v1/shift/open", s.openShift)
-	mux.HandleFunc("POST /api/v1/shift/close", s.closeShift)
+
+	s.staffAPI(mux)
+	s.shiftAPI(mux)
+	s.stockAPI(mux)
 
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, refusal(CodeNoPage), "") })
 }
@@ -70,6 +72,8 @@ func (s *Server) allowed(r *http.Request, right string) (caller, error) {
 		return c, refusal(CodeLoginNeeded)
 	case c.locked:
 		return c, refusal(CodeLocked)
+	case c.staff != nil && c.staff.change:
+		return c, refusal(CodePINChange)
 	case right == "" || (c.kiosk && right == RightRedeem) || (c.staff != nil && slices.Contains(c.staff.Rights, right)):
 		return c, nil
 	}
@@ -214,7 +218,7 @@ func (s *Server) void(ctx context.Context, m *wish, b voidBody) (terminal.Receip
 		if err != nil {
 			return terminal.Receipt{}, err
 		}
-		if !slices.Contains(seconds, p) {
+		if !slices.ContainsFunc(seconds, func(q *Staff) bool { return q.ID == p.ID }) {
 			s.denied(ctx, m.s, p, "second_person")
 			return terminal.Receipt{}, refusal(CodeSecond)
 		}
@@ -380,14 +384,19 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		was, locked := s.door.close(old.Value)
 		s.noteLocks(r.Context())
 		switch {
-		case was == p && locked:
+		case was != nil && was.ID == p.ID && locked:
 			act.Detail = "unlock"
 		case was != nil:
 			s.noteLogout(r.Context(), was)
 		}
 	}
+	session, ok := s.door.open(p)
+	if !ok { // locked between the PIN and here
+		s.refuse(w, r, refusal(CodeLoginFailed), CodeInternal)
+		return
+	}
 	s.note(r.Context(), clerkOf(p), act)
-	http.SetCookie(w, cookie(clerkCookie, s.door.open(p)))
+	http.SetCookie(w, cookie(clerkCookie, session))
 	writeJSON(w, http.StatusOK, s.sessionView(caller{staff: p, left: IdleLock}))
 }
 
@@ -417,37 +426,21 @@ type openShiftBody struct {
 }
 
 func (s *Server) openShift(w http.ResponseWriter, r *http.Request) {
-	shiftCall(s, w, r, true, func(ctx context.Context, who terminal.Who, b openShiftBody) (store.Shift, error) {
-		return s.cfg.Terminal.OpenShift(ctx, who, b.Cash)
-	})
-}
-
-type closeShiftBody struct {
-	Counted money.Fen `json:"counted"`
-}
-
-func (s *Server) closeShift(w http.ResponseWriter, r *http.Request) {
-	shiftCall(s, w, r, false, func(ctx context.Context, who terminal.Who, b closeShiftBody) (store.Shift, error) {
-		return s.cfg.Terminal.CloseShift(ctx, who, b.Counted)
-	})
-}
-
-func shiftCall[T any](s *Server, w http.ResponseWriter, r *http.Request, open bool, do func(context.Context, terminal.Who, T) (store.Shift, error)) {
-	c, err := s.allowed(r, RightShift)
+	c, err := s.allowed(r, RightSettle)
 	if err != nil {
 		s.refuse(w, r, err, CodeInternal)
 		return
 	}
-	var b T
+	var b openShiftBody
 	if err := readBody(w, r, &b); err != nil {
 		s.refuse(w, r, err, CodeInternal)
 		return
 	}
 	defer s.door.hold(c.s)()
-	sh, err := do(context.WithoutCancel(r.Context()), c.who(), b)
+	sh, err := s.cfg.Terminal.OpenShift(context.WithoutCancel(r.Context()), c.who(), b.Cash)
 	if err != nil {
 		s.refuse(w, r, err, CodeUncertain)
 		return
 	}
-	writeJSON(w, http.StatusOK, viewShift(sh, open))
+	writeJSON(w, http.StatusOK, viewShift(sh, true))
 }

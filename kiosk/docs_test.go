@@ -83,7 +83,7 @@ func apiExamples(t *testing.T) {
 		}
 	}
 	routes := regexp.MustCompile(`mux\.HandleFunc\("((?:GET|POST) /(?:api|sim)[^"]*)"`)
-	for _, file := range []string{"api.go", "sim.go"} {
+	for _, file := range []string{"api.go", "staffadmin.go", "shiftreport.go", "stock.go", "sim.go"} {
 		src, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -16,28 +16,54 @@ import (
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/store"
 	"github.com/dianka/dianka/terminal"
 )
 
-// Staff is a person who may work this terminal, from its configuration.
+// Staff is a person who may work this terminal.
 type Staff struct {
 	ID      money.StaffID
 	Name    string
-	PINHash string   // of HashPIN
-	Rights  []string // of the Right constants
+	PINHash string           // of HashPIN
+	Rights  []string         // of the Right constants
+	Card    money.CardNumber // names the person at the login screen; zero for none
+
+	// What the terminal's own list says of the person; not in the configuration.
+	locked bool
+	change bool // somebody else chose the PIN
+	config bool // is in the configuration
 }
 
-// Rights that a person may hold.
+// Rights that a person may hold (field.md section 5.2).
 const (
-	RightTopUp  = "topup" // with giving cash back
-	RightRedeem = "redeem"
-	RightSell   = "sell"
-	RightVoid   = "void"
-	RightShift  = "shift"
+	RightSell      = "sell"
+	RightTopUp     = "topup" // with giving cash back
+	RightRedeem    = "redeem"
+	RightVoid      = "void"
+	RightReprint   = "reprint"
+	RightReplace   = "replace"   // a damaged card
+	RightSettle    = "settle"    // shifts, their reports, and stock
+	RightConfigure = "configure" // the staff list and the terminal's settings
 )
 
 // Rights lists every right.
-var Rights = []string{RightTopUp, RightRedeem, RightSell, RightVoid, RightShift}
+var Rights = []string{RightSell, RightTopUp, RightRedeem, RightVoid, RightReprint, RightReplace, RightSettle, RightConfigure}
+
+// ErrRight means that a word names no right.
+var ErrRight = errors.New("kiosk: no such right")
+
+// CheckRight fails with ErrRight for a word that is no right. One that was
+// renamed is told its new name, since a person who could close shifts
+// yesterday must not be left without by a configuration that still loads.
+func CheckRight(word string) error {
+	switch {
+	case slices.Contains(Rights, word):
+		return nil
+	case word == "shift":
+		return fmt.Errorf("%w: %q is now %q", ErrRight, word, RightSettle)
+	}
+	return fmt.Errorf("%w: %q", ErrRight, word)
+}
 
 // Errors of the staff list.
 var (
@@ -152,13 +178,16 @@ func (c *count) rest() uint32 {
 // door lets people in: PINs, waits, sessions. Sessions live in memory only;
 // after a restart everybody logs in again.
 type door struct {
-	mode  Mode
-	staff []Staff
-	dummy string // hashed for numbers that nobody has, so that both take the same time
+	mode   Mode
+	config []Staff // those of the configuration
+	dummy  string  // hashed for numbers that nobody has, so that both take the same time
 
 	hashing sync.Mutex // one hash at a time: it takes 19 MiB
 
+	admin sync.Mutex // one change of the list at a time
+
 	mu     sync.Mutex
+	staff  []*Staff // never changed in place: admit puts a new list here
 	clerks map[string]*session
 	kiosks map[string]*session
 	lapsed []money.StaffID // whose sessions locked themselves and nobody wrote it yet
@@ -174,36 +203,86 @@ func newDoor(staff []Staff) (*door, error) {
 		if slices.ContainsFunc(staff[:i], func(q Staff) bool { return q.ID == p.ID }) {
 			return nil, fmt.Errorf("%w: number %s comes twice", ErrStaff, p.ID)
 		}
+		if !p.Card.IsZero() && slices.ContainsFunc(staff[:i], func(q Staff) bool { return q.Card == p.Card }) {
+			return nil, fmt.Errorf("%w: card %s names two", ErrStaff, p.Card)
+		}
 		for _, r := range p.Rights {
-			if !slices.Contains(Rights, r) {
-				return nil, fmt.Errorf("%w: %s: no right %q", ErrStaff, p.ID, r)
+			if err := CheckRight(r); err != nil {
+				return nil, fmt.Errorf("%w: %s: %w", ErrStaff, p.ID, err)
 			}
 		}
 		if err := CheckPINHash(p.PINHash); err != nil {
 			return nil, fmt.Errorf("%w: %s: %w", ErrStaff, p.ID, err)
 		}
 	}
-	return &door{
-		staff: staff, dummy: argonPrefix + strings.Repeat("A", 22) + "$" + strings.Repeat("A", 43),
+	d := &door{
+		config: staff, dummy: argonPrefix + strings.Repeat("A", 22) + "$" + strings.Repeat("A", 43),
 		clerks: make(map[string]*session), kiosks: make(map[string]*session),
 		tries: make(map[money.StaffID]*tries),
-	}, nil
+	}
+	d.admit(nil)
+	return d, nil
+}
+
+// admit makes the list of who is let in: everybody in the configuration, with
+// the lock that the terminal's own list adds, and everybody on
+// that list who is not in the configuration. Sessions of those who are locked or
+// gone end at once; the others go on with what the person may do from now on.
+func (d *door) admit(list []store.Person) {
+	own := make(map[money.StaffID]store.Person, len(list))
+	var staff []*Staff
+	for _, p := range list {
+		own[p.ID] = p
+	}
+	for _, p := range d.config {
+		p.config, p.locked = true, own[p.ID].Locked
+		staff = append(staff, &p)
+		delete(own, p.ID)
+	}
+	for _, p := range list {
+		if _, ok := own[p.ID]; ok && !p.Config {
+			staff = append(staff, &Staff{ID: p.ID, Name: p.Name, PINHash: p.PINHash, Rights: p.Rights, locked: p.Locked, change: p.Change, Card: p.Card})
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.staff = staff
+	for id, s := range d.clerks {
+		if p := d.find(s.staff.ID); p == nil || p.locked {
+			delete(d.clerks, id)
+		} else {
+			s.staff = p
+		}
+	}
+}
+
+// find gives a person, nil when nobody has the number. d.mu is held.
+func (d *door) find(id money.StaffID) *Staff {
+	if i := slices.IndexFunc(d.staff, func(p *Staff) bool { return p.ID == id }); i >= 0 {
+		return d.staff[i]
+	}
+	return nil
+}
+
+// people lists everybody, those in the configuration first.
+func (d *door) people() []*Staff {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.staff
 }
 
 // check tells whose number and PIN these are. It fails with CodeLoginFailed
-// or CodeLoginWait. failed is for how many failures an entry is to be written.
+// or CodeLoginWait, and with CodeStaffLocked for the right PIN of somebody who
+// is let in no more. failed is for how many failures an entry is to be written.
 func (d *door) check(id money.StaffID, pin string) (p *Staff, failed uint32, err error) {
-	i := slices.IndexFunc(d.staff, func(p Staff) bool { return p.ID == id })
-	hash := d.dummy
-	if i >= 0 {
-		hash = d.staff[i].PINHash
-	}
 	d.hashing.Lock()
 	defer d.hashing.Unlock()
 
 	d.mu.Lock()
+	p, hash := d.find(id), d.dummy
 	t := &d.other
-	if i >= 0 {
+	if p != nil {
+		hash = p.PINHash
 		if d.tries[id] == nil {
 			d.tries[id] = new(tries)
 		}
@@ -223,25 +302,34 @@ func (d *door) check(id money.StaffID, pin string) (p *Staff, failed uint32, err
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if i < 0 || !right {
+	if p == nil || !right {
 		t.wrong++
 		if n := t.wrong - freeTries; n >= 0 {
 			t.until = time.Now().Add(min(longWait, firstWait<<min(n, 10)))
 		}
 		return nil, t.failed.more(), refusal(CodeLoginFailed)
 	}
+	if p.locked {
+		return nil, t.failed.more(), refusal(CodeStaffLocked)
+	}
 	failed = t.failed.rest()
 	*t = tries{}
-	return &d.staff[i], failed, nil
+	return p, failed, nil
 }
 
-// open makes a session and gives the value of its cookie.
-func (d *door) open(p *Staff) string {
+// open makes a session and gives the value of its cookie. It says false for
+// somebody who was locked or given another PIN since the PIN was checked.
+func (d *door) open(p *Staff) (string, bool) {
 	id := rand.Text() // 26 letters and digits, at least 128 bit
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m, most := d.kiosks, maxKiosks
 	if p != nil {
+		now := d.find(p.ID)
+		if now == nil || now.locked || now.PINHash != p.PINHash {
+			return "", false
+		}
+		p = now
 		m, most = d.clerks, maxClerks
 	}
 	for len(m) >= most {
@@ -254,7 +342,7 @@ func (d *door) open(p *Staff) string {
 		delete(m, oldest)
 	}
 	m[id] = &session{staff: p, used: time.Now()}
-	return id
+	return id, true
 }
 
 // close ends a clerk's session; p is whose it was, nil when there was none.
@@ -317,7 +405,9 @@ func (c caller) who() terminal.Who {
 	return journal.Actor{Kind: journal.ActorCustomer}
 }
 
-func (c caller) clerk() bool { return c.staff != nil && !c.locked }
+// clerk reports whether a person works here: not at a locked screen, and not
+// before choosing a PIN that nobody else knows.
+func (c caller) clerk() bool { return c.staff != nil && !c.locked && !c.staff.change }
 
 // screenOf tells which page calls: a browser that shows both pages sends
 // both cookies, and what the customer does must not be booked on the clerk.
@@ -368,8 +458,8 @@ func (d *door) hold(s *session) func() {
 // seconds lists who may be the second person of a void begun by p.
 func (d *door) seconds(p *Staff) []*Staff {
 	var l []*Staff
-	for i := range d.staff {
-		if q := &d.staff[i]; q.ID != p.ID && slices.Contains(q.Rights, RightVoid) {
+	for _, q := range d.people() {
+		if q.ID != p.ID && !q.locked && !q.change && slices.Contains(q.Rights, RightVoid) {
 			l = append(l, q)
 		}
 	}

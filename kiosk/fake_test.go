@@ -35,6 +35,11 @@ type fake struct {
 	entered chan struct{}   // and say here that they wait
 	acts    []journal.Entry // noted, oldest first
 	second  money.StaffID   // of the last void
+	closes  map[journal.Token]terminal.ShiftReport
+	past    []terminal.ShiftReport
+	packs   []terminal.Pack
+	people  []store.Person
+	unread  error // why the list of people can't be read
 }
 
 var (
@@ -57,7 +62,7 @@ func must[T any](v T, err error) T {
 func newFake() *fake {
 	f := &fake{
 		now:    time.Date(2026, 11, 23, 14, 5, 0, 0, money.CST),
-		tokens: make(map[journal.Token]int), subs: make(map[chan struct{}]bool),
+		tokens: make(map[journal.Token]int), closes: make(map[journal.Token]terminal.ShiftReport), subs: make(map[chan struct{}]bool),
 	}
 	from, to := f.now.AddDate(-1, 0, 0), f.now.AddDate(4, 0, 0)
 	f.cards = map[money.CardNumber]*terminal.CardView{
@@ -416,17 +421,133 @@ func (f *fake) OpenShift(_ context.Context, who terminal.Who, cash money.Fen) (s
 	return f.status.Shift, nil
 }
 
-func (f *fake) CloseShift(_ context.Context, _ terminal.Who, counted money.Fen) (store.Shift, error) {
+func (f *fake) CloseShift(_ context.Context, r terminal.CloseRequest) (terminal.ShiftReport, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if rep, ok := f.closes[r.Token]; ok {
+		return rep, nil
+	}
 	if !f.status.ShiftOpen {
-		return store.Shift{}, &terminal.Refusal{Code: terminal.CodeNoShift}
+		return terminal.ShiftReport{}, &terminal.Refusal{Code: terminal.CodeShiftClosed}
 	}
 	s := &f.status.Shift
-	s.Closed, s.ClosedAt, s.Counted, s.Expected = true, f.now.UnixMilli(), counted, s.OpeningCash+s.CashIn-s.CashOut
+	s.Closed, s.ClosedAt, s.Counted, s.Expected = true, f.now.UnixMilli(), r.Counted, s.OpeningCash+s.CashIn-s.CashOut
 	f.status.ShiftOpen = false
 	f.changed()
-	return *s, nil
+	rep := f.report()
+	f.closes[r.Token] = rep
+	f.past = append(f.past, rep)
+	return rep, nil
+}
+
+// report is a small report of the latest shift.
+func (f *fake) report() terminal.ShiftReport {
+	r := terminal.ShiftReport{Shift: f.status.Shift, Unsent: f.status.Unsent.Count, Acts: map[journal.Act]uint32{journal.ActLogin: 1}}
+	top := terminal.KindSum{Kind: journal.KindTopUp}
+	for _, t := range f.list {
+		if t.Kind == journal.KindTopUp && t.Result == journal.Done {
+			top.Done++
+			top.Amount += t.Amount
+		}
+	}
+	r.Kinds = []terminal.KindSum{top}
+	r.Clerks = []terminal.ClerkSum{{Clerk: r.Shift.Clerk, Count: r.Count, TopUps: top.Done, TopUpAmount: top.Amount, Acts: r.Acts}}
+	if r.Closed {
+		r.Closing, r.ClosedBy = journal.Name{Terminal: termID, Epoch: 1, Seq: uint64(500 + r.Number)}, r.Shift.Clerk
+	}
+	return r
+}
+
+func (f *fake) Report() (terminal.ShiftReport, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.status.Shift.Number == 0 {
+		return terminal.ShiftReport{}, &terminal.Refusal{Code: terminal.CodeNoShift}
+	}
+	return f.report(), nil
+}
+
+func (f *fake) Reports(int) ([]terminal.ShiftReport, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.past), nil
+}
+
+func (f *fake) ReportOf(n uint32) (terminal.ShiftReport, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, r := range f.past {
+		if r.Number == n {
+			return r, nil
+		}
+	}
+	return terminal.ShiftReport{}, &terminal.Refusal{Code: terminal.CodeNotFound}
+}
+
+func (f *fake) Attention() (terminal.Attention, error) { return terminal.Attention{}, nil }
+
+func (f *fake) Explain(_ context.Context, r terminal.ExplainRequest) (terminal.ShiftReport, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.past {
+		if p := &f.past[i]; p.Number == r.Number {
+			p.Explained = &journal.ShiftDifference{Difference: p.Difference(), Cause: r.Cause, Note: r.Note}
+			return *p, nil
+		}
+	}
+	return terminal.ShiftReport{}, &terminal.Refusal{Code: terminal.CodeNotFound}
+}
+
+func (f *fake) Receive(_ context.Context, r terminal.ReceiveRequest) (terminal.Pack, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := journal.Name{Terminal: termID, Epoch: 1, Seq: uint64(600 + len(f.packs))}
+	p := terminal.Pack{Receipt: journal.Entry{Name: n, Wall: f.now.UnixMilli(), Actor: r.Who}, From: r.From, To: r.To, Cards: 10, Sold: 1}
+	f.packs = append(f.packs, p)
+	return p, nil
+}
+
+func (f *fake) CountStock(_ context.Context, r terminal.CountRequest) (terminal.Pack, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.packs {
+		if p := &f.packs[i]; p.Receipt.Name == r.Pack {
+			b := &journal.StockCount{Found: r.Found, Expected: p.Left()}
+			if r.Read {
+				b.Found, b.Missing = uint32(len(r.Cards)), []money.CardNumber{p.To}
+			}
+			p.Count = &journal.Entry{Name: journal.Name{Terminal: termID, Epoch: 1, Seq: 700}, Wall: f.now.UnixMilli(), Actor: r.Who, Body: b}
+			return *p, nil
+		}
+	}
+	return terminal.Pack{}, &terminal.Refusal{Code: terminal.CodeNotFound}
+}
+
+func (f *fake) Stock() ([]terminal.Pack, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.packs), nil
+}
+
+func (f *fake) Staff() ([]store.Person, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.people), f.unread
+}
+
+func (f *fake) ChangeStaff(ctx context.Context, who terminal.Who, s journal.Staff, p store.Person, gone bool) error {
+	f.mu.Lock()
+	if err := f.next; err != nil {
+		f.next = nil
+		f.mu.Unlock()
+		return err
+	}
+	f.people = slices.DeleteFunc(slices.Clone(f.people), func(q store.Person) bool { return q.ID == p.ID })
+	if !gone {
+		f.people = append(f.people, p)
+	}
+	f.mu.Unlock()
+	return f.Note(ctx, who, s)
 }
 
 // Link makes the fake its own link.

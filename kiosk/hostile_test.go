@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/store"
 	"github.com/dianka/dianka/terminal"
@@ -63,9 +64,29 @@ func (c *counted) OpenShift(ctx context.Context, who terminal.Who, cash money.Fe
 	return c.fake.OpenShift(ctx, who, cash)
 }
 
-func (c *counted) CloseShift(ctx context.Context, who terminal.Who, counted money.Fen) (store.Shift, error) {
+func (c *counted) CloseShift(ctx context.Context, r terminal.CloseRequest) (terminal.ShiftReport, error) {
 	c.moved.Add(1)
-	return c.fake.CloseShift(ctx, who, counted)
+	return c.fake.CloseShift(ctx, r)
+}
+
+func (c *counted) Explain(ctx context.Context, r terminal.ExplainRequest) (terminal.ShiftReport, error) {
+	c.moved.Add(1)
+	return c.fake.Explain(ctx, r)
+}
+
+func (c *counted) Receive(ctx context.Context, r terminal.ReceiveRequest) (terminal.Pack, error) {
+	c.moved.Add(1)
+	return c.fake.Receive(ctx, r)
+}
+
+func (c *counted) CountStock(ctx context.Context, r terminal.CountRequest) (terminal.Pack, error) {
+	c.moved.Add(1)
+	return c.fake.CountStock(ctx, r)
+}
+
+func (c *counted) ChangeStaff(ctx context.Context, who terminal.Who, s journal.Staff, p store.Person, gone bool) error {
+	c.moved.Add(1)
+	return c.fake.ChangeStaff(ctx, who, s, p, gone)
 }
 
 // shop is a server on a real port, with a clerk logged in, a shift open and a
@@ -280,6 +301,11 @@ var moneyCalls = []struct{ path, body string }{
 	{"/api/v1/transactions/310100001234-1-10/cash-returned", `{}`},
 	{"/api/v1/shift/open", `{"cash":0}`},
 	{"/api/v1/shift/close", `{"counted":0}`},
+	{"/api/v1/shifts/1/difference", `{"reason":"other","note":"x"}`},
+	{"/api/v1/stock/receipts", fmt.Sprintf(`{"from":"%s","to":"%s"}`, stock, stock)},
+	{"/api/v1/stock/counts", `{"pack":"310100001234-1-600","found":1}`},
+	{"/api/v1/staff/8/lock", `{}`},
+	{"/api/v1/pin", `{"old":"2468","pin":"7391","again":"7391"}`},
 }
 
 // TestSessions: no cookie but one that this run of the server gave to a
@@ -541,7 +567,7 @@ func FuzzAPI(f *testing.F) {
 	}
 	fake.status.ShiftOpen = true
 	fake.insert(cardA)
-	cookies := []string{"", clerkCookie + "=" + s.door.open(&s.door.staff[0]), kioskCookie + "=" + s.door.open(nil)}
+	cookies := []string{"", clerkCookie + "=" + opened(s.door, s.door.staff[0]), kioskCookie + "=" + opened(s.door, nil)}
 	f.Fuzz(func(t *testing.T, method, target, headers string, body []byte, who uint8) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel() // so that a stream of events ends after its first
@@ -587,3 +613,8 @@ func FuzzAPI(f *testing.F) {
 }
 
 func s0() string { return pins()[0] }
+
+func opened(d *door, p *Staff) string {
+	id, _ := d.open(p)
+	return id
+}

@@ -43,7 +43,17 @@ type Terminal interface {
 	History(ctx context.Context) ([]purse.LogRecord, error)
 	Account(ctx context.Context, n money.AccountNumber) (terminal.AccountView, error)
 	OpenShift(ctx context.Context, who terminal.Who, cash money.Fen) (store.Shift, error)
-	CloseShift(ctx context.Context, who terminal.Who, counted money.Fen) (store.Shift, error)
+	CloseShift(ctx context.Context, r terminal.CloseRequest) (terminal.ShiftReport, error)
+	Report() (terminal.ShiftReport, error)
+	Reports(max int) ([]terminal.ShiftReport, error)
+	ReportOf(number uint32) (terminal.ShiftReport, error)
+	Attention() (terminal.Attention, error)
+	Explain(ctx context.Context, r terminal.ExplainRequest) (terminal.ShiftReport, error)
+	Receive(ctx context.Context, r terminal.ReceiveRequest) (terminal.Pack, error)
+	CountStock(ctx context.Context, r terminal.CountRequest) (terminal.Pack, error)
+	Stock() ([]terminal.Pack, error)
+	Staff() ([]store.Person, error)
+	ChangeStaff(ctx context.Context, who terminal.Who, s journal.Staff, p store.Person, gone bool) error
 	Note(ctx context.Context, who terminal.Who, s journal.Staff) error
 	StaffActs(max int) ([]journal.Entry, error)
 }
@@ -143,6 +153,7 @@ type Server struct {
 	words    *messages
 	door     *door
 	screens  chan struct{} // one element for each event stream
+	changes  *rate.Limiter // of the staff list: each is an entry of the journal
 	lookups  *rate.Limiter // accounts that customers look up
 	logins   *rate.Limiter // right PINs: each is an entry of the journal
 	holders  holders
@@ -184,10 +195,15 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, log: cfg.Log, words: w, door: d, prompts: prompts,
 		screens: make(chan struct{}, MaxScreens),
 		paying:  make(chan struct{}, 1),
+		changes: rate.NewLimiter(rate.Every(5*time.Second), 60),
 		lookups: rate.NewLimiter(rate.Every(3*time.Second), 10),
 		logins:  rate.NewLimiter(rate.Every(5*time.Second), 30),
 	}
 	s.shutdown, s.stop = context.WithCancel(context.Background())
+	if err := s.readStaff(); err != nil {
+		// Who is in the configuration can still open the shop and see why.
+		s.log.Error("the terminal's list of staff can't be read; only who is in the configuration is let in", "err", err)
+	}
 	mux := http.NewServeMux()
 	s.api(mux)
 	if cfg.Desk != nil {

@@ -582,11 +582,17 @@ func TestBlindCount(t *testing.T) {
 		t.Errorf("before the count: %v", shift)
 	}
 	code, v := b.do("POST", "/api/v1/shift/close", `{"counted":24900}`)
+	wantRefusal(t, code, v, 400, CodeNoKey)
+	k := key()
+	code, v = b.do("POST", "/api/v1/shift/close", `{"counted":24900}`, k...)
 	if code != 200 || v["expected"] != 25000.0 || v["counted"] != 24900.0 {
 		t.Errorf("after the count: %d %v", code, v)
 	}
-	code, v = b.do("POST", "/api/v1/shift/close", `{"counted":24900}`)
-	wantRefusal(t, code, v, 409, terminal.CodeNoShift)
+	if code, again := b.do("POST", "/api/v1/shift/close", `{"counted":24900}`, k...); code != 200 || again["id"] != v["id"] {
+		t.Errorf("the same close again: %d %v", code, again)
+	}
+	code, v = b.do("POST", "/api/v1/shift/close", `{"counted":24900}`, key()...)
+	wantRefusal(t, code, v, 409, terminal.CodeShiftClosed)
 }
 
 func TestCustomersLookupsAreLimited(t *testing.T) {

@@ -99,6 +99,7 @@ func (s *Server) kioskSession(w http.ResponseWriter, r *http.Request) {
 	q := r.Clone(r.Context())
 	q.Header.Set("Dianka-Screen", "kiosk")
 	if s.door.caller(q, true).s == nil {
-		http.SetCookie(w, cookie(kioskCookie, s.door.open(nil)))
+		id, _ := s.door.open(nil)
+		http.SetCookie(w, cookie(kioskCookie, id))
 	}
 }

@@ -30,6 +30,17 @@ const (
 	CodeNotOffered  terminal.Code = "not_offered"  // a screen that this terminal does not have
 	CodeCardChanged terminal.Code = "card_changed" // the card holds something else than the customer's screen shows
 	CodeDesk        terminal.Code = "desk"         // the simulated desk can't do that now
+	CodeStaffLocked terminal.Code = "staff_locked" // the manager lets this person in no more
+	CodePINChange   terminal.Code = "pin_change"   // somebody else chose the PIN: it must be changed first
+	CodePINWeak     terminal.Code = "pin_weak"     // a PIN that is guessed first, or no PIN at all
+	CodePINAgain    terminal.Code = "pin_again"    // the two differ
+	CodePINSame     terminal.Code = "pin_same"     // the new PIN is the old one
+	CodeStaffExists terminal.Code = "staff_exists" // the number is somebody's
+	CodeStaffConfig terminal.Code = "staff_config" // is in the configuration, which the screens do not change
+	CodeStaffRights terminal.Code = "staff_rights" // more rights than the manager has
+	CodeStaffLast   terminal.Code = "staff_last"   // nobody would be left who may change the list
+	CodeStaffFull   terminal.Code = "staff_full"   // the list is as long as it may be
+	CodeCardTaken   terminal.Code = "card_taken"   // the card names somebody else
 	CodeInternal    terminal.Code = "internal"     // a question failed; no money was asked to move
 	CodeUncertain   terminal.Code = "uncertain"    // a money call failed inside: it is not known whether anything happened
 )
@@ -45,6 +56,9 @@ var statuses = map[terminal.Code]int{
 	CodeWrongHost: http.StatusMisdirectedRequest,
 	CodeNoPage:    http.StatusNotFound, CodeNotOffered: http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound,
 	CodeInternal: http.StatusInternalServerError, CodeUncertain: http.StatusInternalServerError,
+	CodeStaffLocked: http.StatusForbidden, CodePINChange: http.StatusForbidden, CodeStaffRights: http.StatusForbidden,
+	CodePINWeak: http.StatusUnprocessableEntity, CodePINAgain: http.StatusUnprocessableEntity, CodePINSame: http.StatusUnprocessableEntity,
+	terminal.CodeNote: http.StatusUnprocessableEntity, terminal.CodeStockRange: http.StatusUnprocessableEntity, terminal.CodeStockCount: http.StatusUnprocessableEntity,
 	CodeScreens:         http.StatusServiceUnavailable,
 	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,
 	terminal.CodeNoLoadSAM: http.StatusServiceUnavailable, terminal.CodeSAMSwapped: http.StatusServiceUnavailable,

@@ -80,7 +80,7 @@ func viewAct(e journal.Entry) actView {
 
 // getActs lists what staff did, for whoever may open and close shifts.
 func (s *Server) getActs(w http.ResponseWriter, r *http.Request) {
-	if _, err := s.allowed(r, RightShift); err != nil {
+	if _, err := s.allowed(r, RightSettle); err != nil {
 		s.refuse(w, r, err, CodeInternal)
 		return
 	}

@@ -141,7 +141,7 @@ func TestRefusedByRight(t *testing.T) {
 	}
 	code, v := b.do("GET", "/api/v1/acts", "")
 	wantRefusal(t, code, v, 403, terminal.CodeNotAllowed)
-	wantDid(t, f, "8 login 8×1", "8 refused 8×1 sell", "8 refused 8×1 sell", "8 refused 8×1 sell", "8 refused 8×1 sell", "8 refused 8×4 sell", "8 refused 8×8 sell", "8 refused 8×1 shift")
+	wantDid(t, f, "8 login 8×1", "8 refused 8×1 sell", "8 refused 8×1 sell", "8 refused 8×1 sell", "8 refused 8×1 sell", "8 refused 8×4 sell", "8 refused 8×8 sell", "8 refused 8×1 settle")
 }
 
 // TestSecondPersonIsTold: the terminal learns who agreed, and what a wrong

@@ -138,8 +138,9 @@ type sessionView struct {
 	Name    string       `json:"name"`
 	Rights  []string     `json:"rights"`
 	Locked  bool         `json:"locked"`
-	LocksMS int64        `json:"locks_ms"` // until the session locks itself
-	Seconds []personView `json:"seconds"`  // who may be the second person of a void; empty: none is needed
+	LocksMS int64        `json:"locks_ms"`   // until the session locks itself
+	Change  bool         `json:"change_pin"` // nothing else may be done before the person chose a PIN
+	Seconds []personView `json:"seconds"`    // who may be the second person of a void; empty: none is needed
 }
 
 type personView struct {
@@ -154,8 +155,9 @@ func (s *Server) sessionView(c caller) sessionView {
 		v.Role, v.Rights = "kiosk", []string{RightRedeem}
 	case c.staff != nil:
 		v.Role, v.Staff, v.Name = "clerk", c.staff.ID.String(), c.staff.Name
+		v.Change = c.staff.change
 		v.Locked, v.LocksMS = c.locked, max(0, c.left.Milliseconds())
-		if !c.locked {
+		if c.clerk() {
 			v.Rights = append(v.Rights, c.staff.Rights...)
 			for _, p := range s.door.seconds(c.staff) {
 				v.Seconds = append(v.Seconds, personView{p.ID.String(), p.Name})
@@ -185,6 +187,8 @@ type statusView struct {
 	HotlistAt when        `json:"hotlist_at"`
 	Limits    limitsView  `json:"limits"`
 	Simulated bool        `json:"simulated"`
+	// At a login screen: whom the card in the reader names, else null.
+	CardStaff *personView `json:"card_staff"`
 	// Only for a clerk, else null.
 	Till *tillView `json:"till"`
 }
@@ -238,6 +242,9 @@ func (s *Server) statusView(c caller) statusView {
 	}
 	for _, w := range st.Warnings {
 		v.Warnings = append(v.Warnings, *s.problem(w))
+	}
+	if !c.kiosk && !c.clerk() {
+		v.CardStaff = s.cardStaff(st.Card.Number)
 	}
 	if c.clerk() {
 		v.Till = &tillView{

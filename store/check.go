@@ -235,7 +235,7 @@ func (k *checker) finish(tx *bbolt.Tx, m *memory) error {
 	if k.totals != m.totals {
 		return fmt.Errorf("%w: the totals are %+v, the journal makes %+v", ErrCorrupt, m.totals, k.totals)
 	}
-	for _, b := range [][]byte{bucketAcks, bucketSections} {
+	for _, b := range [][]byte{bucketAcks, bucketSections, bucketStaff} {
 		c := tx.Bucket(b).Cursor()
 		for key, v := c.First(); key != nil; key, v = c.Next() {
 			if _, err := openRow(b, key, v); err != nil {
@@ -296,6 +296,9 @@ func (s *Store) rebuild(ctx context.Context) (err error) {
 			if _, err := tx.CreateBucket(b); err != nil {
 				return err
 			}
+		}
+		if _, err := tx.CreateBucketIfNotExists(bucketStaff); err != nil { // a file of an earlier program
+			return err
 		}
 		if err := putRow(tx, bucketMeta, keyTotals, canon.Marshal(&m.totals)); err != nil {
 			return err

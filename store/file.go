@@ -246,10 +246,11 @@ func (s *Store) open() (err error) {
 		if err := checkLength(s.path, tx); err != nil {
 			return err
 		}
-		if err := checkSchema(tx, s.opts.Rebuild); err != nil {
+		earlier := beforeLater(tx)
+		if err := checkSchema(tx, s.opts.Rebuild, earlier); err != nil {
 			return err
 		}
-		unfinished = s.opts.Rebuild || tx.Bucket(bucketMeta).Get(keyRebuild) != nil
+		unfinished = s.opts.Rebuild || earlier || tx.Bucket(bucketMeta).Get(keyRebuild) != nil
 		m, err = load(tx, unfinished)
 		return err
 	}); err != nil {
@@ -281,7 +282,13 @@ func checkLength(path string, tx *bbolt.Tx) error {
 	return nil
 }
 
-func checkSchema(tx *bbolt.Tx, rebuild bool) error {
+// beforeLater reports whether the file was made by a program that did not know
+// of laterBuckets: then it has none of them. One that lacks some is damaged.
+func beforeLater(tx *bbolt.Tx) bool {
+	return !slices.ContainsFunc(laterBuckets, func(b []byte) bool { return tx.Bucket(b) != nil })
+}
+
+func checkSchema(tx *bbolt.Tx, rebuild, earlier bool) error {
 	meta := tx.Bucket(bucketMeta)
 	if meta == nil {
 		return fmt.Errorf("%w: no store", ErrSchema)
@@ -298,6 +305,9 @@ func checkSchema(tx *bbolt.Tx, rebuild bool) error {
 		need = append(need, projectionBuckets()...)
 	}
 	for _, b := range need {
+		if earlier && slices.ContainsFunc(laterBuckets, func(l []byte) bool { return bytes.Equal(l, b) }) {
+			continue
+		}
 		if tx.Bucket(b) == nil {
 			return fmt.Errorf("%w: no bucket %s", ErrCorrupt, b)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/wire"
 )
 
@@ -41,6 +42,10 @@ func backupOf(t testing.TB) (file []byte, entries map[uint32][][]byte) {
 	}
 	history(t, s, rand.New(rand.NewPCG(3, 4)), 20)
 	if err := s.PutSection([]byte("sealed section"), wire.Section{Kind: wire.SectionLimits, Version: 1, Limits: wire.DefaultLimits()}); err != nil {
+		t.Fatal(err)
+	}
+	d := Draft{Actor: clerk, Body: &journal.Staff{Act: journal.ActAdd, Staff: 3, Count: 1}}
+	if _, err := s.PutStaff(ctx, d, Person{ID: 3, Name: "a", Rights: []string{"sell"}}, false); err != nil {
 		t.Fatal(err)
 	}
 	entries = map[uint32][][]byte{}

@@ -110,7 +110,7 @@ func history(t testing.TB, s *Store, r *rand.Rand, n int) {
 	draft := func() Draft {
 		c, amount, tok := byte(r.IntN(5)), money.Fen(r.IntN(10000)), uint64(r.IntN(200))
 		d := Draft{Actor: clerk}
-		switch r.IntN(14) {
+		switch r.IntN(18) {
 		case 0:
 			d.Body = &journal.ShiftOpen{Number: uint32(1 + r.IntN(9)), Cash: amount}
 		case 1:
@@ -136,6 +136,14 @@ func history(t testing.TB, s *Store, r *rand.Rand, n int) {
 			d.Ref, d.Body = some(), bought(result())
 		case 12:
 			d.Ref, d.Body = some(), &journal.CashReturned{Token: token(tok), Amount: amount}
+		case 13:
+			d.Ref, d.Body = some(), &journal.ShiftTally{Token: token(tok)}
+		case 14:
+			d.Ref, d.Body = some(), &journal.ShiftDifference{Token: token(tok), Difference: amount}
+		case 15:
+			d.Body = &journal.StockReceipt{Token: token(tok), From: card(c), To: card(c + 3)}
+		case 16:
+			d.Ref, d.Body = some(), &journal.StockCount{Token: token(tok), Missing: []money.CardNumber{card(c)}}
 		default:
 			d.Ref, d.Body = some(), &journal.LoadAuthorised{}
 		}

@@ -27,11 +27,22 @@ var (
 	bucketCard   = []byte("card")   // card, ref of the transaction
 	bucketChild  = []byte("child")  // parent's ref, ref of the transaction
 	bucketSold   = []byte("sold")   // card → ref of its CardSale
+
+	bucketMark   = []byte("mark")   // token of an entry that begins no transaction → its ref
+	bucketShifts = []byte("shifts") // ref of a ShiftClose
+	bucketAbout  = []byte("about")  // ref of a ShiftOpen, ShiftClose or StockReceipt, ref of an entry about it
+	bucketStock  = []byte("stock")  // first and last card of a pack → ref of its StockReceipt
+
+	bucketStaff = []byte("staff") // number of a person (4) → sealed row of the Person
 )
 
 var (
-	keptBuckets  = [][]byte{bucketMeta, bucketJournal, bucketAcks, bucketSections}
-	indexBuckets = [][]byte{bucketThread, bucketToken, bucketCard, bucketChild, bucketSold} // rows are only ever added
+	keptBuckets  = [][]byte{bucketMeta, bucketJournal, bucketAcks, bucketSections, bucketStaff}
+	indexBuckets = [][]byte{bucketThread, bucketToken, bucketCard, bucketChild, bucketSold, bucketMark, bucketShifts, bucketAbout, bucketStock} // rows are only ever added
+
+	// laterBuckets came after the first files of this schema were made. A file
+	// without any of them is of such a program, and gets them at Open.
+	laterBuckets = [][]byte{bucketMark, bucketShifts, bucketAbout, bucketStock, bucketStaff}
 )
 
 func projectionBuckets() [][]byte { return append([][]byte{bucketOpen}, indexBuckets...) }
@@ -244,6 +255,9 @@ type row struct{ bucket, key, value []byte }
 // when the key is new: the first token and the first sale of a card stand.
 func rows(s step) []row {
 	e := s.e
+	if out := settling(e); out != nil {
+		return out
+	}
 	if s.after == nil { // of no transaction, or of one whose beginning is not here
 		return nil
 	}

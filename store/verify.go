@@ -37,7 +37,7 @@ func Verify(ctx context.Context, path string, o Options, full bool) (err error) 
 		if meta := tx.Bucket(bucketMeta); meta != nil {
 			unfinished = meta.Get(keyRebuild) != nil
 		}
-		if err := checkSchema(tx, unfinished); err != nil {
+		if err := checkSchema(tx, unfinished, beforeLater(tx)); err != nil {
 			return err
 		}
 		if m, err = load(tx, unfinished); err != nil || unfinished {

@@ -188,7 +188,10 @@ func TestMoreRefusals(t *testing.T) {
 			return topUp(-1)(w)
 		}},
 		{"pay too much", CodeRedeemMax, func(w *world) { card(w); limits(w, func(l *wire.Limits) { l.RedeemMax = 10_00 }) }, redeem(10_01)},
-		{"clerk pays without a shift", CodeNoShift, func(w *world) { card(w); w.term.CloseShift(w.ctx, clerk, 0) }, func(w *world) error {
+		{"clerk pays without a shift", CodeNoShift, func(w *world) {
+			card(w)
+			w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 0})
+		}, func(w *world) error {
 			_, err := w.term.Redeem(w.ctx, RedeemRequest{Token: token(), Who: clerk, Card: n, Account: account, Amount: 1})
 			return err
 		}},
@@ -228,8 +231,14 @@ func TestMoreRefusals(t *testing.T) {
 		{"sale off line without allowance", CodeAllowance, func(w *world) { fresh(w); w.host.online = false }, sell(50_00, 50_00)},
 		{"shift of a customer", CodeNotAllowed, func(*world) {}, func(w *world) error { _, err := w.term.OpenShift(w.ctx, customer, 0); return err }},
 		{"shift with negative cash", CodeAmount, func(*world) {}, func(w *world) error { _, err := w.term.OpenShift(w.ctx, clerk, -1); return err }},
-		{"close by a customer", CodeNotAllowed, func(w *world) { w.shift() }, func(w *world) error { _, err := w.term.CloseShift(w.ctx, customer, 0); return err }},
-		{"close with negative cash", CodeAmount, func(w *world) { w.shift() }, func(w *world) error { _, err := w.term.CloseShift(w.ctx, clerk, -1); return err }},
+		{"close by a customer", CodeNotAllowed, func(w *world) { w.shift() }, func(w *world) error {
+			_, err := w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: customer, Counted: 0})
+			return err
+		}},
+		{"close with negative cash", CodeAmount, func(w *world) { w.shift() }, func(w *world) error {
+			_, err := w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: -1})
+			return err
+		}},
 		{"transaction of nobody", CodeNotFound, func(*world) {}, func(w *world) error {
 			_, err := w.term.Transaction(journal.Ref{Epoch: 1, Seq: 77}.Of(testTerminal))
 			return err
@@ -240,8 +249,15 @@ func TestMoreRefusals(t *testing.T) {
 		}},
 		{"void of a payment", CodeNotVoidable, func(w *world) { card(w); w.redeem(n, 1) }, void},
 		{"void of a top-up that was not done", CodeNotVoidable, refused, void},
-		{"void of an earlier shift's", CodeNotVoidable, func(w *world) { card(w); w.term.CloseShift(w.ctx, clerk, 0); w.shift() }, void},
-		{"void after the shift", CodeNoShift, func(w *world) { card(w); w.term.CloseShift(w.ctx, clerk, 0) }, void},
+		{"void of an earlier shift's", CodeNotVoidable, func(w *world) {
+			card(w)
+			w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 0})
+			w.shift()
+		}, void},
+		{"void after the shift", CodeNoShift, func(w *world) {
+			card(w)
+			w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 0})
+		}, void},
 		{"void off line", CodeNoLink, func(w *world) { card(w); w.host.online = false }, void},
 		{"void without a PSAM", CodeNoPSAM, func(w *world) { card(w); w.sam.Remove(); w.term.sams.close() }, void},
 		{"void of what was spent", CodeBalanceLow, func(w *world) { card(w); w.redeem(n, 1) }, func(w *world) error {
@@ -254,7 +270,10 @@ func TestMoreRefusals(t *testing.T) {
 		}},
 		{"cash back of a payment", CodeCashNotOwed, func(w *world) { card(w); w.redeem(n, 1) }, cashBack},
 		{"cash back of a top-up that was done", CodeCashNotOwed, card, cashBack},
-		{"cash back after the shift", CodeNoShift, func(w *world) { refused(w); w.term.CloseShift(w.ctx, clerk, 0) }, cashBack},
+		{"cash back after the shift", CodeNoShift, func(w *world) {
+			refused(w)
+			w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 0})
+		}, cashBack},
 	}
 	for name, s := range map[string]wire.Standing{"blocked": wire.StandingBlocked, "behind": wire.StandingBehind, "forked": wire.StandingForked, "to be enrolled anew": wire.StandingReenrol} {
 		rows = append(rows,
@@ -1508,7 +1527,7 @@ func TestShiftCounts(t *testing.T) {
 		t.Fatalf("%v %v", err, rc.Result)
 	}
 	unsent := w.st.Unsent().Count
-	if _, err := w.term.CloseShift(w.ctx, clerk, 0); err != nil {
+	if _, err := w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 0}); err != nil {
 		t.Fatal(err)
 	}
 	e := w.entries()

@@ -50,6 +50,13 @@ const (
 	CodePSAMTwin        Code = "psam_twin"        // the PSAM is not beyond this journal: another under the same number
 	CodeNoShift         Code = "no_shift"         // no shift is open
 	CodeShiftOpen       Code = "shift_open"       // one is open already
+	CodeShiftClosed     Code = "shift_closed"     // it was closed already
+	CodeNoDifference    Code = "no_difference"    // the cash was what it should be: there is nothing to explain
+	CodeExplained       Code = "explained"        // the difference was explained already
+	CodeNote            Code = "note"             // the note is too long, or the cause needs one
+	CodeStockRange      Code = "stock_range"      // first and last number are no pack: backwards, or too many
+	CodeStockOverlap    Code = "stock_overlap"    // a card of the pack was received before
+	CodeStockCount      Code = "stock_count"      // more cards than the pack has, or one of another pack
 	CodeNotAllowed      Code = "not_allowed"      // this person may not do that
 	CodeAccountAgain    Code = "account_again"    // unknown account: type it a second time
 	CodeAccountMismatch Code = "account_mismatch" // the two differ
@@ -75,9 +82,10 @@ const (
 	WarnUnsentAge   Code = "warn_unsent_age"
 	WarnHotlistOld  Code = "warn_hotlist_old"
 	WarnOpen        Code = "warn_open"
-	WarnAllowance   Code = "warn_allowance" // off-line allowance below one top-up
-	WarnCopy        Code = "warn_copy"      // the second copy of unsent entries is not whole
-	WarnClock       Code = "warn_clock"     // the clock stands before what the utility signed last, or before an entry: it was set back
+	WarnAllowance   Code = "warn_allowance"    // off-line allowance below one top-up
+	WarnCopy        Code = "warn_copy"         // the second copy of unsent entries is not whole
+	WarnNotReceived Code = "warn_not_received" // the card in the reader was never received into stock; it may be sold
+	WarnClock       Code = "warn_clock"        // the clock stands before what the utility signed last, or before an entry: it was set back
 )
 
 // Refusal says that nothing was done and why. The money is where it was.

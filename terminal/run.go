@@ -220,24 +220,32 @@ func (t *Terminal) begin(ctx context.Context) error {
 // and read back first (storage-sync.md section 1.3).
 func (t *Terminal) append(ctx context.Context, d ...store.Draft) ([]journal.Entry, error) {
 	e, err := t.cfg.Store.Append(ctx, d...)
+	if err := t.written(ctx, err); err != nil {
+		return nil, err
+	}
+	t.seenWall(e[len(e)-1])
+	t.changed()
+	return e, nil
+}
+
+// written judges the error of a write.
+func (t *Terminal) written(ctx context.Context, err error) error {
 	switch {
 	case err == nil:
-		t.seenWall(e[len(e)-1])
-		t.changed()
-		return e, nil
+		return nil
 	case errors.Is(err, store.ErrFull):
-		return nil, refuseCause(CodeFull, err)
+		return refuseCause(CodeFull, err)
 	case errors.Is(err, store.ErrRemade):
-		return nil, refuseCause(CodeRemade, err)
+		return refuseCause(CodeRemade, err)
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return nil, err
+		return err
 	}
 	t.log.Error("the journal could not be written; the terminal stops", "err", err)
 	t.mu.Lock()
 	t.stopped = true
 	t.mu.Unlock()
 	t.changed()
-	return nil, refuseCause(CodeStopped, err)
+	return refuseCause(CodeStopped, err)
 }
 
 // isStopped reports whether the file could not be written, by a transaction
@@ -338,6 +346,9 @@ func (t *Terminal) warnings(s Status) []Code {
 	}
 	if s.CopyBroken {
 		w = append(w, WarnCopy)
+	}
+	if s.Card.Stock && t.notReceived(s.Card.Number) {
+		w = append(w, WarnNotReceived)
 	}
 	if t.now().Before(now.Add(-5 * time.Minute)) {
 		w = append(w, WarnClock)

@@ -50,35 +50,67 @@ func (t *Terminal) OpenShift(ctx context.Context, who Who, cash money.Fen) (stor
 	return sh, err
 }
 
-// CloseShift ends the open shift. The cash was counted before the expected
-// sum was shown; both are written. It works without a network. Closing a
-// shift that is closed answers CodeNoShift and writes nothing.
-func (t *Terminal) CloseShift(ctx context.Context, who Who, counted money.Fen) (store.Shift, error) {
+// CloseRequest asks to close the open shift.
+type CloseRequest struct {
+	Token   journal.Token // zero: the close can't be asked for again
+	Who     Who
+	Number  uint32    // of the shift that was counted; 0: whichever is open
+	Counted money.Fen // in the drawer, before anybody was shown what should be there
+}
+
+// CloseShift ends the open shift and gives its report. The cash was counted
+// before the expected sum was shown; both are written. It works without a
+// network. The same request again gives the same report and writes nothing;
+// another for a shift that is closed answers CodeShiftClosed.
+func (t *Terminal) CloseShift(ctx context.Context, r CloseRequest) (ShiftReport, error) {
 	if err := t.begin(ctx); err != nil {
-		return store.Shift{}, err
+		return ShiftReport{}, err
 	}
 	defer t.release()
-	if err := t.clerkInShift(who); err != nil {
-		return store.Shift{}, err
+	if r.Who.Kind != journal.ActorClerk || r.Who.ID == 0 {
+		return ShiftReport{}, refuse(CodeNotAllowed)
 	}
-	if counted < 0 || counted > money.MaxFen {
-		return store.Shift{}, refuse(CodeAmount)
+	if e, ok, err := t.marked(r.Token); err != nil {
+		return ShiftReport{}, err
+	} else if ok {
+		if e.Body.Type() != journal.TypeShiftTally {
+			return ShiftReport{}, refuse(CodeTokenReused)
+		}
+		rep, err := t.reportOf(journal.Ref{Epoch: e.Name.Epoch, Seq: e.Name.Seq + 1}) // the close, in one commit with it
+		if err == nil && (rep.Counted != r.Counted || r.Number != 0 && r.Number != rep.Number) {
+			err = refuse(CodeTokenReused)
+		}
+		return rep, err
 	}
-	sh, _, err := t.cfg.Store.Shift()
-	if err != nil {
-		return store.Shift{}, err
+	sh, ok, err := t.cfg.Store.Shift()
+	switch {
+	case err != nil:
+		return ShiftReport{}, err
+	case !ok:
+		return ShiftReport{}, refuse(CodeNoShift)
+	case sh.Closed, r.Number != 0 && r.Number != sh.Number:
+		return ShiftReport{}, refuse(CodeShiftClosed)
+	case r.Counted < 0 || r.Counted > money.MaxFen:
+		return ShiftReport{}, refuse(CodeAmount)
 	}
 	open, err := t.cfg.Store.OpenTransactions()
 	if err != nil {
-		return store.Shift{}, err
+		return ShiftReport{}, err
 	}
-	_, err = t.append(ctx, store.Draft{Actor: who, Ref: sh.Open, Body: &journal.ShiftClose{
-		Number: sh.Number, Counted: counted, Expected: sh.OpeningCash + sh.CashIn - sh.CashOut,
+	var drafts []store.Draft
+	if r.Token != (journal.Token{}) {
+		rep, err := t.openReport(sh)
+		if err != nil {
+			return ShiftReport{}, err
+		}
+		drafts = append(drafts, store.Draft{Actor: r.Who, Ref: sh.Open, Body: &journal.ShiftTally{Token: r.Token, Owed: rep.Owed, Value: rep.OwedCash}})
+	}
+	e, err := t.append(ctx, append(drafts, store.Draft{Actor: r.Who, Ref: sh.Open, Body: &journal.ShiftClose{
+		Number: sh.Number, Counted: r.Counted, Expected: sh.OpeningCash + sh.CashIn - sh.CashOut,
 		Unsent: uint32(t.cfg.Store.Unsent().Count), Unknown: uint32(len(open)),
-	}})
+	}})...)
 	if err != nil {
-		return store.Shift{}, err
+		return ShiftReport{}, err
 	}
-	sh, _, err = t.cfg.Store.Shift()
-	return sh, err
+	return t.reportOf(e[len(e)-1].Name.Ref())
 }

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"context"
+	"errors"
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/store"
@@ -23,6 +24,31 @@ func (t *Terminal) Note(ctx context.Context, who Who, s journal.Staff) error {
 	s.Count = max(1, s.Count)
 	_, err := t.append(context.WithoutCancel(ctx), store.Draft{Actor: who, Body: &s})
 	return err
+}
+
+// Staff is the terminal's own list of people, by number.
+func (t *Terminal) Staff() ([]store.Person, error) { return t.cfg.Store.Staff() }
+
+// ChangeStaff writes an act and, in one commit with it, the person as it is
+// from then on, or that the list has it no more. Unlike Note's, an act that
+// could not be written did not happen: it fails with a Refusal, and with
+// store.ErrPerson for a person that does not fit.
+func (t *Terminal) ChangeStaff(ctx context.Context, who Who, a journal.Staff, p store.Person, gone bool) error {
+	if t.isStopped() {
+		return refuse(CodeStopped)
+	}
+	a.Count = max(1, a.Count)
+	ctx = context.WithoutCancel(ctx)
+	e, err := t.cfg.Store.PutStaff(ctx, store.Draft{Actor: who, Body: &a}, p, gone)
+	if errors.Is(err, store.ErrPerson) {
+		return err
+	}
+	if err := t.written(ctx, err); err != nil {
+		return err
+	}
+	t.seenWall(e)
+	t.changed()
+	return nil
 }
 
 // StaffActs lists the newest entries by which the staff of this epoch can be

@@ -82,7 +82,7 @@ func TestTypesOfStaff(t *testing.T) {
 	if _, err := w.term.Sell(w.ctx, SellRequest{Token: token(), Who: clerk, Card: s}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.term.CloseShift(w.ctx, clerk, 0); err != nil {
+	if _, err := w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 0}); err != nil {
 		t.Fatal(err)
 	}
 	want := 0

@@ -369,12 +369,12 @@ func TestShift(t *testing.T) {
 	_, err := w.term.OpenShift(w.ctx, clerk, 0)
 	wantRefusal(t, err, CodeShiftOpen)
 	w.loaded(mustCard(t, "1001"), 50_00)
-	sh, err := w.term.CloseShift(w.ctx, clerk, 149_00)
+	sh, err := w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 149_00})
 	if err != nil || !sh.Closed || sh.Expected != 150_00 || sh.Counted != 149_00 {
 		t.Fatalf("%v %+v", err, sh)
 	}
-	_, err = w.term.CloseShift(w.ctx, clerk, 149_00)
-	wantRefusal(t, err, CodeNoShift)
+	_, err = w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 149_00})
+	wantRefusal(t, err, CodeShiftClosed)
 	if sh, err := w.term.OpenShift(w.ctx, clerk, 1); err != nil || sh.Number != 2 {
 		t.Fatalf("%v %+v", err, sh)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -51,10 +50,11 @@ type ReadersConfig struct {
 
 // StaffConfig is a person.
 type StaffConfig struct {
-	ID      staffID `yaml:"id" doc:"number, 1 to 6 digits"`
-	Name    string  `yaml:"name" doc:"as the screens show it"`
-	PINHash pinHash `yaml:"pin_hash" doc:"what kioskd hash-pin prints"`
-	Rights  []right `yaml:"rights" doc:"any of topup (with giving cash back), redeem, sell, void, shift"`
+	ID      staffID    `yaml:"id" doc:"number, 1 to 6 digits"`
+	Name    string     `yaml:"name" doc:"as the screens show it"`
+	PINHash pinHash    `yaml:"pin_hash" doc:"what kioskd hash-pin prints"`
+	Card    cardNumber `yaml:"card" doc:"number of a card that names the person at the login, where the PIN is wanted all the same, since a card's number is no secret; empty for none"`
+	Rights  []right    `yaml:"rights" doc:"any of sell, topup (with giving cash back), redeem, void, reprint, replace (a damaged card), settle (shifts, reports, stock), configure (staff and settings)"`
 }
 
 // Types that say in which line they are wrong.
@@ -64,6 +64,7 @@ type (
 	right   string
 
 	screensMode kiosk.Mode
+	cardNumber  money.CardNumber
 )
 
 func (n *staffID) UnmarshalText(b []byte) error {
@@ -77,12 +78,11 @@ func (h *pinHash) UnmarshalText(b []byte) error {
 	return kiosk.CheckPINHash(string(b))
 }
 
-func (r *right) UnmarshalText(b []byte) error {
-	*r = right(b)
-	if !slices.Contains(kiosk.Rights, string(b)) {
-		return fmt.Errorf("not a right: %q", b)
+func (n *cardNumber) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		return nil
 	}
-	return nil
+	return (*money.CardNumber)(n).UnmarshalText(b)
 }
 
 func (m *screensMode) UnmarshalText(b []byte) error {
@@ -96,6 +96,13 @@ func (m *screensMode) UnmarshalYAML(v ast.Node) error { return config.Text(v, m)
 func (n *staffID) UnmarshalYAML(v ast.Node) error { return config.Text(v, n) }
 func (h *pinHash) UnmarshalYAML(v ast.Node) error { return config.Text(v, h) }
 func (r *right) UnmarshalYAML(v ast.Node) error   { return config.Text(v, r) }
+
+func (r *right) UnmarshalText(b []byte) error {
+	*r = right(b)
+	return kiosk.CheckRight(string(b))
+}
+
+func (n *cardNumber) UnmarshalYAML(v ast.Node) error { return config.Text(v, n) }
 
 func defaults() Config {
 	return Config{
@@ -130,7 +137,7 @@ func loadConfig(path string) (Config, error) {
 func (c Config) staff() []kiosk.Staff {
 	var out []kiosk.Staff
 	for _, p := range c.Staff {
-		s := kiosk.Staff{ID: money.StaffID(p.ID), Name: p.Name, PINHash: string(p.PINHash)}
+		s := kiosk.Staff{ID: money.StaffID(p.ID), Name: p.Name, PINHash: string(p.PINHash), Card: money.CardNumber(p.Card)}
 		for _, r := range p.Rights {
 			s.Rights = append(s.Rights, string(r))
 		}

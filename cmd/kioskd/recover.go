@@ -59,6 +59,7 @@ func newRecoverCommand() *cobra.Command {
 			if r.Cut {
 				p("the copy ends in what is no entry: one that was being written when the power went, or damage; look for a slip later than the last entry")
 			}
+			p("the staff that a manager added on the screen were in the old file only, and so was who was locked: who is in the configuration can log in, the others must be added again")
 			p("next: `kioskd enrol` with a new code from the utility; until then nothing is sold, and `kioskd serve` sends what is unsent")
 			return nil
 		},

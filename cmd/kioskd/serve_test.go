@@ -94,7 +94,7 @@ func TestServe(t *testing.T) {
 	}
 	write := func(name string, test bool) string {
 		path := filepath.Join(dir, name)
-		text := fmt.Sprintf("state: %s\nutility: https://%s\nreaders:\n  card: \"pcsc:%s\"\n  psam: \"pcsc:%s\"\n  load_sam: \"pcsc:%s\"\nscreens:\n  listen: 127.0.0.1:0\nstaff:\n  - {id: 7, name: A, pin_hash: %q, rights: [topup, shift]}\ntest_keys: %t\nunsafe_filesystem: a test\n",
+		text := fmt.Sprintf("state: %s\nutility: https://%s\nreaders:\n  card: \"pcsc:%s\"\n  psam: \"pcsc:%s\"\n  load_sam: \"pcsc:%s\"\nscreens:\n  listen: 127.0.0.1:0\nstaff:\n  - {id: 7, name: A, pin_hash: %q, rights: [topup, settle]}\ntest_keys: %t\nunsafe_filesystem: a test\n",
 			filepath.Join(dir, "s"), line.Addr(), private.Readers[0], private.Readers[1], private.Readers[1], hash, test)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

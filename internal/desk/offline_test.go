@@ -31,7 +31,7 @@ func TestTourOffLine(t *testing.T) {
 
 	// The shift of the day before is still open: it is closed and the next
 	// one opened, all without a word from the utility.
-	if _, err := term.CloseShift(r.ctx, clerk, 100_00); err != nil {
+	if _, err := term.CloseShift(r.ctx, terminal.CloseRequest{Who: clerk, Counted: 100_00}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := term.OpenShift(r.ctx, clerk, 0); err != nil {
@@ -50,7 +50,7 @@ func TestTourOffLine(t *testing.T) {
 		t.Fatalf("a void off line: %v", err)
 	}
 	r.pull()
-	sh, err := term.CloseShift(r.ctx, clerk, 110_00)
+	sh, err := term.CloseShift(r.ctx, terminal.CloseRequest{Who: clerk, Counted: 110_00})
 	if err != nil || sh.Expected != 110_00 {
 		t.Fatalf("close: %v, expected %s", err, sh.Expected)
 	}

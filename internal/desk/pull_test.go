@@ -226,7 +226,7 @@ func TestThirtyDaysOffLine(t *testing.T) {
 	}
 	r.insert("zhang")
 	r.want("a top-up before the cut", r.topUp("zhang", 200_00), journal.Done)
-	if _, err := term.CloseShift(r.ctx, clerk, 200_00); err != nil {
+	if _, err := term.CloseShift(r.ctx, terminal.CloseRequest{Who: clerk, Counted: 200_00}); err != nil {
 		t.Fatal(err)
 	}
 	r.synced()
@@ -274,7 +274,7 @@ func TestThirtyDaysOffLine(t *testing.T) {
 		if _, err := term.Transactions(10, journal.Ref{}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := term.CloseShift(r.ctx, clerk, 0); err != nil {
+		if _, err := term.CloseShift(r.ctx, terminal.CloseRequest{Who: clerk, Counted: 0}); err != nil {
 			t.Fatalf("day %d: close: %v", day, err)
 		}
 	}

@@ -78,7 +78,7 @@ func tour(t *testing.T, o Options) {
 	if got := r.balance(ledger.Card(r.Number("stock1"))); got != 0 {
 		t.Errorf("after the void the ledger has %s on the card", got)
 	}
-	sh, err := term.CloseShift(r.ctx, clerk, 200_00+300_00)
+	sh, err := term.CloseShift(r.ctx, terminal.CloseRequest{Who: clerk, Counted: 200_00 + 300_00})
 	if err != nil || sh.Expected != money.Fen(500_00) {
 		t.Fatalf("close: %v, expected %s", err, sh.Expected)
 	}

@@ -117,13 +117,16 @@ type auditor struct {
 	order []*move
 	steps map[step]journal.Name
 	last  uint32 // number of the latest shift
+
+	closes map[journal.Ref]money.Fen // counted less expected, not yet explained
+	packs  []pack
 }
 
 // Run audits. It gives the report, and ErrDifference when anything is not as
 // the journal says; another error means that the audit could not be made.
 // Nothing else may write to the file meanwhile.
 func Run(ctx context.Context, r Reader) (*Report, error) {
-	a := &auditor{bases: map[uint32]uint64{}, moves: map[journal.Ref]*move{}, steps: map[step]journal.Name{}}
+	a := &auditor{bases: map[uint32]uint64{}, moves: map[journal.Ref]*move{}, steps: map[step]journal.Name{}, closes: map[journal.Ref]money.Fen{}}
 	a.Terminal = r.Identity().Terminal
 	var before journal.Head
 	for _, ep := range r.Epochs() {
@@ -220,6 +223,9 @@ func (a *auditor) first(e journal.Entry, before journal.Head) {
 func (a *auditor) entry(e journal.Entry) {
 	s := &a.Shift
 	running := s.Number != 0 && !s.Closed
+	if a.settling(e) {
+		return
+	}
 	switch b := e.Body.(type) {
 	case *journal.ShiftOpen:
 		if running || b.Number != a.last+1 && !(a.last == 0 && a.cut()) {
@@ -228,6 +234,7 @@ func (a *auditor) entry(e journal.Entry) {
 		a.last = b.Number
 		*s = store.Shift{Number: b.Number, Open: e.Name.Ref(), Clerk: e.Actor.ID, Opened: e.Wall, OpeningCash: b.Cash, Expected: b.Cash}
 	case *journal.ShiftClose:
+		a.closes[e.Name.Ref()] = b.Counted - b.Expected
 		if a.absent(e.Ref) {
 			return
 		}

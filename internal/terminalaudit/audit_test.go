@@ -328,6 +328,18 @@ func TestImpossible(t *testing.T) {
 		{"continues nothing", []store.Draft{{Ref: ref(1), Body: &journal.LoadOutcome{Result: journal.Done, After: -1}}}},
 		{"expected in the drawer", []store.Draft{{Body: &journal.ShiftOpen{Number: 1, Cash: 100}}, {Ref: ref(2), Body: &journal.ShiftClose{Number: 1, Counted: 100, Expected: 101}}}},
 		{"opens shift 3 after shift 0", []store.Draft{{Body: &journal.ShiftOpen{Number: 3}}}},
+		{"tallies a shift that is not open", []store.Draft{{Ref: ref(1), Body: &journal.ShiftTally{}}}},
+		{"explains a difference of 0.02, the close makes 0.01", []store.Draft{
+			{Body: &journal.ShiftOpen{Number: 1}}, {Ref: ref(2), Body: &journal.ShiftClose{Number: 1, Counted: 1}}, {Ref: ref(3), Body: &journal.ShiftDifference{Difference: 2}},
+		}},
+		{"explains a difference of 0.01, the close makes 0.00", []store.Draft{ // a second time
+			{Body: &journal.ShiftOpen{Number: 1}}, {Ref: ref(2), Body: &journal.ShiftClose{Number: 1, Counted: 1}},
+			{Ref: ref(3), Body: &journal.ShiftDifference{Difference: 1}}, {Ref: ref(3), Body: &journal.ShiftDifference{Difference: 1}},
+		}},
+		{"receives 3 cards", []store.Draft{{Body: &journal.StockReceipt{From: card, To: card, Cards: 3}}}},
+		{"again", []store.Draft{{Body: &journal.StockReceipt{From: card, To: card, Cards: 1}}, {Body: &journal.StockReceipt{From: card, To: card, Cards: 1}}}},
+		{"finds 2 of 1 cards", []store.Draft{{Body: &journal.StockReceipt{From: card, To: card, Cards: 1}}, {Ref: ref(2), Body: &journal.StockCount{Found: 2, Expected: 1}}}},
+		{"nobody received", []store.Draft{{Ref: ref(1), Body: &journal.StockCount{}}}},
 		{"not such a top-up", []store.Draft{{Body: &journal.VoidRequest{Card: card, Amount: 5}}}},
 		{"moves -1.00", []store.Draft{{Body: &journal.PurchaseIntent{Card: card, Amount: -100}}}},
 	} {

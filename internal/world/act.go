@@ -60,7 +60,7 @@ func (w *world) act(a Action) {
 	case Shift:
 		s.inside(func() {
 			if a.R%2 == 0 {
-				_, _ = s.tm.CloseShift(w.ctx, s.clerk, a.Amount)
+				_, _ = s.tm.CloseShift(w.ctx, terminal.CloseRequest{Who: s.clerk, Counted: a.Amount})
 			}
 			_, _ = s.tm.OpenShift(w.ctx, s.clerk, 0)
 		})

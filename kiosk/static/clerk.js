@@ -231,7 +231,7 @@ const drawViews = {
       return b;
     }));
     $("home-hint").textContent = !open ? t("clerk.hint_shift") : s.card.stock ? t("clerk.hint_stock") : ready ? t("clerk.hint_ready") : t("clerk.hint_card");
-    for (const [id, right, on] of [["do-topup", "topup", open && ready], ["do-redeem", "redeem", open && ready], ["do-sell", "sell", open && s.card.stock], ["do-history", "", s.card.last4], ["do-shift", "shift", true]]) {
+    for (const [id, right, on] of [["do-topup", "topup", open && ready], ["do-redeem", "redeem", open && ready], ["do-sell", "sell", open && s.card.stock], ["do-history", "", s.card.last4], ["do-shift", "settle", true]]) {
       $(id).disabled = Boolean((right && !s.session.rights.includes(right)) || !on || s.stopped);
     }
   },
@@ -443,7 +443,7 @@ form("shift").addEventListener("submit", (e) => {
   const cash = fen(form("shift").cash.value), open = state.status.till?.shift?.open;
   if (cash === null) return;
   trying(async () => {
-    state.shift = await call("POST", `/api/v1/shift/${open ? "close" : "open"}`, open ? { counted: cash } : { cash });
+    state.shift = open ? await money("/api/v1/shift/close", { counted: cash, number: state.status.till.shift.number }) : await call("POST", "/api/v1/shift/open", { cash });
     form("shift").reset();
     state.view = open ? "closed" : "home";
     await refresh();
