@@ -24,6 +24,7 @@ var types = []Type{
 	TypeStart, TypeShiftOpen, TypeShiftClose, TypePurchaseIntent, TypePurchaseOutcome,
 	TypeLoadIntent, TypeLoadAuthorised, TypeLoadOutcome, TypeCashReturned, TypeCardSale,
 	TypeVoidRequest, TypeVoidAnswer, TypeSAMReport, TypeObservation, TypePSAMSequence, TypeStaff,
+	TypeBillIntent, TypeBillOutcome, TypeClaimIntent, TypeClaimOutcome, TypeCardRequest, TypeCardAnswer,
 }
 
 func TestTypesListed(t *testing.T) {

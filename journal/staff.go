@@ -65,13 +65,14 @@ func OfStaff(e Entry) bool {
 
 // TypesOfStaff are the types of which OfStaff entries can be.
 func TypesOfStaff() []Type {
-	return []Type{TypeStaff, TypeShiftOpen, TypeShiftClose, TypePurchaseIntent, TypeLoadIntent, TypeCashReturned, TypeCardSale, TypeVoidRequest}
+	return []Type{TypeStaff, TypeShiftOpen, TypeShiftClose, TypePurchaseIntent, TypeLoadIntent, TypeCashReturned, TypeCardSale, TypeVoidRequest,
+		TypeBillIntent, TypeClaimIntent, TypeCardRequest}
 }
 
 // Deed is a stable word for what the person of an OfStaff entry did: that of
 // its Act, or "shift_open", "shift_close", "topup", "first_load",
-// "redemption", "void_debit", "cash_returned", "sale", "void"; "" for an entry
-// of another kind.
+// "redemption", "void_debit", "cash_returned", "sale", "void", "bill", "claim",
+// "block", "replace"; "" for an entry of another kind.
 func Deed(e Entry) string {
 	switch b := e.Body.(type) {
 	case *Staff:
@@ -96,6 +97,15 @@ func Deed(e Entry) string {
 		return "sale"
 	case *VoidRequest:
 		return "void"
+	case *BillIntent:
+		return "bill"
+	case *ClaimIntent:
+		return "claim"
+	case *CardRequest:
+		if b.Wish == WishReplace {
+			return "replace"
+		}
+		return "block"
 	}
 	return ""
 }
