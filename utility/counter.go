@@ -74,6 +74,8 @@ func (s *Service) takeBill(ctx context.Context, from money.TerminalID, q wire.Bi
 		return decide(wire.CodeWithdrawn)
 	case blocked != wire.OK:
 		return decide(blocked)
+	case in.Amount > s.master.LimitsOf(from, s.limits).RedeemMax:
+		return decide(wire.CodeLimit)
 	case !exists:
 		return decide(wire.CodeUnknownAccount)
 	}

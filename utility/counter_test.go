@@ -130,6 +130,11 @@ func TestBillRefused(t *testing.T) {
 			t.Errorf("%s under the same name: %q", what, c)
 		}
 	}
+	if c := take(t, w, x, x.Next(), billOf(wire.DefaultLimits().RedeemMax+1), false); c != wire.CodeLimit {
+		t.Errorf("over the terminal's limit: %q", c)
+	}
+	y := billOf(wire.DefaultLimits().RedeemMax + 1)
+	x.Add(journal.Name{}, &y)
 	other.Account = Unknown
 	if c := take(t, w, x, x.Next(), other, false); c != wire.CodeUnknownAccount {
 		t.Errorf("an account that nobody knows: %q", c)
