@@ -41,7 +41,7 @@ var statuses = map[terminal.Code]int{
 	CodeLoginWait: http.StatusTooManyRequests, CodeTooMany: http.StatusTooManyRequests,
 	CodeSecond: http.StatusForbidden, CodeCrossSite: http.StatusForbidden, terminal.CodeNotAllowed: http.StatusForbidden,
 	CodeWrongHost: http.StatusMisdirectedRequest,
-	CodeNoPage:    http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound,
+	CodeNoPage:    http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound, terminal.CodeNoClaim: http.StatusNotFound,
 	CodeInternal: http.StatusInternalServerError, CodeUncertain: http.StatusInternalServerError,
 	CodeScreens:         http.StatusServiceUnavailable,
 	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,
@@ -142,6 +142,10 @@ var kinds = map[journal.Kind]string{
 	journal.KindSale:       "sale",
 	journal.KindVoid:       "void",
 	journal.KindVoidDebit:  "void_debit",
+	journal.KindBill:       "cash_bill",
+	journal.KindClaim:      "claim",
+	journal.KindBlock:      "block",
+	journal.KindReplace:    "replace",
 }
 
 var results = map[journal.Result]string{

@@ -219,7 +219,6 @@ func TestAnothersData(t *testing.T) {
 		"a bill in its name":               {wire.PathBills, &wire.BillQuestion{Name: x.Next(), Intent: journal.BillIntent{Account: 1, Amount: 1}}, 403},
 		"a bill of a later epoch":          {wire.PathBills, &wire.BillQuestion{Name: later, Intent: journal.BillIntent{Account: 1, Amount: 1}}, 403},
 		"a claim collected in its name":    {wire.PathCollects, &wire.CollectQuestion{Name: x.Next(), Intent: journal.ClaimIntent{Claim: topUp, Amount: 50_00}}, 403},
-		"its claim that is none":           {wire.PathCollects, &wire.CollectQuestion{Name: y.Next(), Intent: journal.ClaimIntent{Claim: topUp, Amount: 50_00}}, 200},
 		"a card blocked in its name":       {wire.PathCards, &wire.CardQuestion{Name: x.Next()}, 403},
 		"an allowance of its SAM":          {wire.PathAllowances, &wire.AllowanceRequest{SAM: x.LoadSAM, Challenge: [8]byte{1}}, 200},
 		"a certificate in its name":        {wire.PathRenew, &wire.RenewRequest{Hello: wire.Hello{Version: wire.Version, Head: x.Head()}, CSR: csr}, 403},
