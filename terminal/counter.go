@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"context"
+	"errors"
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
@@ -103,9 +104,19 @@ func (t *Terminal) Claim(ctx context.Context, n journal.Name) (ClaimView, error)
 	if !t.cfg.Host.Online() {
 		return ClaimView{}, refuse(CodeNoLink)
 	}
+	if err := t.cashWaits(n); err != nil {
+		return ClaimView{}, err
+	}
 	ask, cancel := context.WithTimeout(ctx, t.cfg.HostWait)
 	defer cancel()
-	a, err := t.cfg.Host.LookUpClaim(ask, n)
+	var err error
+	if n.Terminal == t.id() { // the utility knows of our own only what was sent
+		err = t.cfg.Host.Flush(ask)
+	}
+	var a wire.ClaimAnswer
+	if err == nil {
+		a, err = t.cfg.Host.LookUpClaim(ask, n)
+	}
 	switch {
 	case err != nil:
 		return ClaimView{}, refuseCause(CodeNoLink, err)
@@ -141,6 +152,9 @@ func (t *Terminal) CollectClaim(ctx context.Context, r ClaimRequest) (Receipt, e
 	if r.Amount <= 0 || r.Amount > money.MaxPurse {
 		return Receipt{}, refuse(CodeAmount)
 	}
+	if err := t.cashWaits(r.Claim); err != nil {
+		return Receipt{}, err
+	}
 	in := &journal.ClaimIntent{Token: r.Token, Claim: r.Claim, Amount: r.Amount, How: how}
 	var s *session
 	var balance money.Fen
@@ -160,7 +174,11 @@ func (t *Terminal) CollectClaim(ctx context.Context, r ClaimRequest) (Receipt, e
 			return Receipt{}, refuse(CodePINNeeded)
 		}
 	}
-	ref, done, err := t.decide(ctx, store.Draft{Actor: r.Who, Body: in})
+	d := store.Draft{Actor: r.Who, Body: in}
+	if r.Claim.Terminal == t.id() {
+		d.Ref = r.Claim.Ref() // so that its cash is not given back as well
+	}
+	ref, done, err := t.decide(ctx, d)
 	if err != nil {
 		return Receipt{}, err
 	}
@@ -174,6 +192,34 @@ func (t *Terminal) CollectClaim(ctx context.Context, r ClaimRequest) (Receipt, e
 		}
 	}
 	return t.receiptOf(ref)
+}
+
+// cashWaits refuses the claim of a transaction of this terminal whose cash was
+// given back here: the utility may not know it yet.
+func (t *Terminal) cashWaits(n journal.Name) error {
+	if n.Terminal != t.id() {
+		return nil
+	}
+	tx, err := t.cfg.Store.Transaction(n.Ref())
+	if err == nil && tx.CashReturned {
+		return &Refusal{Code: CodeNoClaim, Detail: string(wire.CodeTwice)}
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil // of before the file was made anew
+	}
+	return err
+}
+
+// collected reports whether what a transaction of this terminal left owed was
+// paid out here as a claim, or may have been.
+func (t *Terminal) collected(n journal.Name) (bool, error) {
+	kids, err := t.cfg.Store.Children(n.Ref())
+	for _, k := range kids {
+		if k.Kind == journal.KindClaim && k.Result != journal.NotDone {
+			return true, err
+		}
+	}
+	return false, err
 }
 
 // BlockCard blocks a named card that is lost, on line only. Head office alone

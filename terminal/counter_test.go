@@ -372,3 +372,44 @@ func TestBlockAndReplace(t *testing.T) {
 	}
 	w.clean()
 }
+
+// TestOwedOnce: what this terminal owes is given back or collected, not both,
+// whatever the utility knows of it yet.
+func TestOwedOnce(t *testing.T) {
+	for _, collectFirst := range []bool{true, false} {
+		w := newWorld(t)
+		w.shift()
+		w.host.refuse = wire.CodeNoRoom
+		rc, err := w.term.PayBill(w.ctx, bill())
+		if err != nil || rc.Result != journal.NotDone {
+			t.Fatal(err)
+		}
+		w.host.refuse = ""
+		w.host.claims[rc.Name] = 80_00 // the utility has not heard that the cash went back
+		collect := func() error {
+			_, err := w.term.CollectClaim(w.ctx, ClaimRequest{Token: token(), Who: clerk, Claim: rc.Name, Amount: 80_00})
+			return err
+		}
+		giveBack := func() error {
+			_, err := w.term.ReturnCash(w.ctx, ReturnCashRequest{Token: token(), Who: clerk, TopUp: rc.Name})
+			return err
+		}
+		if collectFirst {
+			if err := collect(); err != nil {
+				t.Fatal(err)
+			}
+			wantRefusal(t, giveBack(), CodeCashNotOwed)
+		} else {
+			if err := giveBack(); err != nil {
+				t.Fatal(err)
+			}
+			wantRefusal(t, collect(), CodeNoClaim)
+			_, err := w.term.Claim(w.ctx, rc.Name)
+			wantRefusal(t, err, CodeNoClaim)
+		}
+		if in, out := w.till(); in-out != 0 {
+			t.Errorf("in %s, out %s", in, out)
+		}
+		w.clean()
+	}
+}

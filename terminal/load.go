@@ -236,6 +236,11 @@ func (t *Terminal) ReturnCash(ctx context.Context, r ReturnCashRequest) (Receipt
 	if !taken || rc.Result != journal.NotDone || rc.CashReturned {
 		return Receipt{}, refuse(CodeCashNotOwed)
 	}
+	if paid, err := t.collected(r.TopUp); err != nil {
+		return Receipt{}, err
+	} else if paid {
+		return Receipt{}, refuse(CodeCashNotOwed)
+	}
 	_, err = t.append(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: &journal.CashReturned{Token: r.Token, Amount: rc.Amount}})
 	if err != nil {
 		return Receipt{}, err
