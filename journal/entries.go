@@ -18,11 +18,17 @@ const (
 	TypeShiftClose      Type = 3  // a clerk closed it
 	TypePurchaseIntent  Type = 10 // the card is about to be debited
 	TypePurchaseOutcome Type = 11 // what came of it
+	TypeBillIntent      Type = 12 // the utility is about to be asked to take a bill paid in cash
+	TypeBillOutcome     Type = 13 // what came of it
 	TypeLoadIntent      Type = 20 // the card is about to be loaded
 	TypeLoadAuthorised  Type = 21 // the authority gave MAC2
 	TypeLoadOutcome     Type = 22 // what came of it
 	TypeCashReturned    Type = 23 // the clerk gave the cash of a load back
+	TypeClaimIntent     Type = 24 // the utility is about to be asked to let a claim be paid out
+	TypeClaimOutcome    Type = 25 // what came of it
 	TypeCardSale        Type = 30 // a card from stock was activated
+	TypeCardRequest     Type = 32 // the utility is about to be asked to block or replace a card
+	TypeCardAnswer      Type = 33 // what it said
 	TypeShiftTally      Type = 34 // under which token a shift was closed, and what it left to do
 	TypeShiftDifference Type = 35 // why the cash was not what it should be
 	TypeStockReceipt    Type = 36 // a pack of cards came into stock
@@ -53,6 +59,10 @@ func newBody(t Type) Body {
 		return &PurchaseIntent{}
 	case TypePurchaseOutcome:
 		return &PurchaseOutcome{}
+	case TypeBillIntent:
+		return &BillIntent{}
+	case TypeBillOutcome:
+		return &BillOutcome{}
 	case TypeLoadIntent:
 		return &LoadIntent{}
 	case TypeLoadAuthorised:
@@ -61,8 +71,16 @@ func newBody(t Type) Body {
 		return &LoadOutcome{}
 	case TypeCashReturned:
 		return &CashReturned{}
+	case TypeClaimIntent:
+		return &ClaimIntent{}
+	case TypeClaimOutcome:
+		return &ClaimOutcome{}
 	case TypeCardSale:
 		return &CardSale{}
+	case TypeCardRequest:
+		return &CardRequest{}
+	case TypeCardAnswer:
+		return &CardAnswer{}
 	case TypeVoidRequest:
 		return &VoidRequest{}
 	case TypeVoidAnswer:
@@ -422,8 +440,8 @@ func (b *LoadOutcome) Fields(c *canon.Codec) {
 	canon.U32(c, &b.SAMCount)
 }
 
-// CashReturned says that the clerk gave the cash of a load that was not done
-// back to the customer; Ref is the LoadIntent.
+// CashReturned says that the clerk gave the cash of a load or a bill that was
+// not done back to the customer; Ref is the LoadIntent or the BillIntent.
 type CashReturned struct {
 	Token  Token
 	Amount money.Fen

@@ -25,6 +25,7 @@ var types = []Type{
 	TypeLoadIntent, TypeLoadAuthorised, TypeLoadOutcome, TypeCashReturned, TypeCardSale,
 	TypeVoidRequest, TypeVoidAnswer, TypeSAMReport, TypeObservation, TypePSAMSequence, TypeStaff,
 	TypeShiftTally, TypeShiftDifference, TypeStockReceipt, TypeStockCount,
+	TypeBillIntent, TypeBillOutcome, TypeClaimIntent, TypeClaimOutcome, TypeCardRequest, TypeCardAnswer,
 }
 
 func TestTypesListed(t *testing.T) {

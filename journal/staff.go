@@ -78,14 +78,15 @@ func OfStaff(e Entry) bool {
 // TypesOfStaff are the types of which OfStaff entries can be.
 func TypesOfStaff() []Type {
 	return []Type{TypeStaff, TypeShiftOpen, TypeShiftClose, TypePurchaseIntent, TypeLoadIntent, TypeCashReturned, TypeCardSale, TypeVoidRequest,
+		TypeBillIntent, TypeClaimIntent, TypeCardRequest,
 		TypeShiftTally, TypeShiftDifference, TypeStockReceipt, TypeStockCount}
 }
 
 // Deed is a stable word for what the person of an OfStaff entry did: that of
 // its Act, or "shift_open", "shift_close", "topup", "first_load",
-// "redemption", "void_debit", "cash_returned", "sale", "void", "shift_tally",
-// "shift_difference", "stock_receipt", "stock_count"; "" for an entry of
-// another kind.
+// "redemption", "void_debit", "cash_returned", "sale", "void", "bill", "claim",
+// "block", "replace", "shift_tally", "shift_difference", "stock_receipt",
+// "stock_count"; "" for an entry of another kind.
 func Deed(e Entry) string {
 	switch b := e.Body.(type) {
 	case *Staff:
@@ -110,6 +111,15 @@ func Deed(e Entry) string {
 		return "sale"
 	case *VoidRequest:
 		return "void"
+	case *BillIntent:
+		return "bill"
+	case *ClaimIntent:
+		return "claim"
+	case *CardRequest:
+		if b.Wish == WishReplace {
+			return "replace"
+		}
+		return "block"
 	case *ShiftTally:
 		return "shift_tally"
 	case *ShiftDifference:

@@ -21,12 +21,16 @@ const (
 	KindSale       Kind = 3
 	KindVoid       Kind = 4 // the VoidRequest; its debit is KindVoidDebit
 	KindVoidDebit  Kind = 5
+	KindBill       Kind = 6 // paid in cash
+	KindClaim      Kind = 7 // paid out; a load with the money is a KindTopUp whose Parent it is
+	KindBlock      Kind = 8 // of a lost card
+	KindReplace    Kind = 9 // of a damaged card: the request
 )
 
 // Begins reports whether an entry of this type begins a transaction.
 func (t Type) Begins() bool {
 	switch t {
-	case TypePurchaseIntent, TypeLoadIntent, TypeCardSale, TypeVoidRequest:
+	case TypePurchaseIntent, TypeLoadIntent, TypeCardSale, TypeVoidRequest, TypeBillIntent, TypeClaimIntent, TypeCardRequest:
 		return true
 	}
 	return false
@@ -36,7 +40,7 @@ func (t Type) Begins() bool {
 // that its Ref begins.
 func (t Type) Continues() bool {
 	switch t {
-	case TypePurchaseOutcome, TypeLoadAuthorised, TypeLoadOutcome, TypeCashReturned, TypeVoidAnswer:
+	case TypePurchaseOutcome, TypeLoadAuthorised, TypeLoadOutcome, TypeCashReturned, TypeVoidAnswer, TypeBillOutcome, TypeClaimOutcome, TypeCardAnswer:
 		return true
 	}
 	return false
@@ -49,7 +53,7 @@ type Transaction struct {
 	Began   int64 // Wall of the first entry
 	Ended   int64 // Wall of the last
 	Actor   Actor // who began it
-	Parent  Ref   // the entry that the first one continues: a sale's, a void request's, a voided top-up's
+	Parent  Ref   // the entry that the first one continues: a sale's, a void request's, a voided top-up's, a claim's
 	Token   Token
 	Card    money.CardNumber
 	Account money.AccountNumber
@@ -70,12 +74,16 @@ type Transaction struct {
 	Void            *VoidRequest
 	VoidAnswer      *VoidAnswer
 	CashReturned    bool
+	Bill            *BillIntent
+	Claim           *ClaimIntent
+	Request         *CardRequest
+	Decided         *Decided // of Bill, Claim or Request: the latest
 
 	boot [8]byte // of the first entry: another start of the daemon means that it stopped in between
 }
 
-// Open reports whether the card may have moved value without our knowing:
-// no outcome yet, or an unknown one.
+// Open reports whether the card or the utility may have moved value without
+// our knowing: no outcome yet, or an unknown one.
 func (t Transaction) Open() bool { return t.Result == Pending || t.Result == Unknown }
 
 // Begin makes a transaction of its first entry. It fails with ErrThread when
@@ -95,6 +103,15 @@ func Begin(e Entry) (Transaction, error) {
 		t.Result = Done // durable is done: nothing moves on the card
 	case *VoidRequest:
 		t.Kind, t.Token, t.Card, t.Amount, t.Void = KindVoid, b.Token, b.Card, b.Amount, b
+	case *BillIntent:
+		t.Kind, t.Token, t.Account, t.Amount, t.Bill = KindBill, b.Token, b.Account, b.Amount, b
+	case *ClaimIntent:
+		t.Kind, t.Token, t.Card, t.Amount, t.Claim = KindClaim, b.Token, b.Card, b.Amount, b
+	case *CardRequest:
+		t.Kind, t.Token, t.Card, t.Request = KindBlock, b.Token, b.Card, b
+		if b.Wish == WishReplace {
+			t.Kind = KindReplace
+		}
 	default:
 		return Transaction{}, fmt.Errorf("%w: %s begins none", ErrThread, e.Name)
 	}
@@ -116,7 +133,33 @@ func (t *Transaction) Add(e Entry) error {
 		}
 		return nil
 	}
+	decided := func(mine bool, d *Decided) error {
+		if !mine {
+			return fmt.Errorf("%w: %s decides something of another kind", ErrThread, e.Name)
+		}
+		if err := settled(t.Result, d.Result); err != nil {
+			return err
+		}
+		t.WasUnknown = t.WasUnknown || d.Result == Unknown || t.Result == Pending && e.Boot != t.boot
+		t.Decided, t.Result, t.Reason, t.Evidence = d, d.Result, d.Reason, EvidenceUtility
+		if d.Result == Unknown {
+			t.Evidence = EvidenceNone
+		}
+		return nil
+	}
 	switch b := e.Body.(type) {
+	case *BillOutcome:
+		if err := decided(t.Bill != nil, &b.Decided); err != nil {
+			return err
+		}
+	case *ClaimOutcome:
+		if err := decided(t.Claim != nil, &b.Decided); err != nil {
+			return err
+		}
+	case *CardAnswer:
+		if err := decided(t.Request != nil, &b.Decided); err != nil {
+			return err
+		}
 	case *PurchaseOutcome:
 		if t.Purchase == nil {
 			return fmt.Errorf("%w: %s is the outcome of a debit", ErrThread, e.Name)
@@ -141,7 +184,7 @@ func (t *Transaction) Add(e Entry) error {
 		t.WasUnknown = t.WasUnknown || b.Result == Unknown || t.Result == Pending && e.Boot != t.boot
 		t.LoadOutcome, t.Result, t.Reason, t.Evidence, t.After = b, b.Result, b.Reason, b.Evidence, b.After
 	case *CashReturned:
-		if t.Load == nil || t.Result != NotDone || t.CashReturned {
+		if t.Load == nil && t.Bill == nil || t.Result != NotDone || t.CashReturned {
 			return fmt.Errorf("%w: %s returns cash that is not owed", ErrThread, e.Name)
 		}
 		t.CashReturned = true

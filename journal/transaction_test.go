@@ -27,6 +27,7 @@ func purchase() Body {
 func load() Body {
 	return &LoadIntent{Token: Token{1}, Purpose: PurposeTopUp, Card: card, Amount: 50_00}
 }
+func bill() Body { return &BillIntent{Token: Token{1}, Account: 5, Amount: 50_00, Tendered: 60_00} }
 func bought(r Result) Body {
 	return &PurchaseOutcome{Result: r, Evidence: EvidenceAnswer, After: 1}
 }
@@ -43,6 +44,7 @@ func TestBegin(t *testing.T) {
 		{load(), KindTopUp, true},
 		{&CardSale{Token: Token{1}, Card: card, Deposit: 50_00}, KindSale, false},
 		{&VoidRequest{Token: Token{1}, Card: card, Amount: 50_00}, KindVoid, true},
+		{&ClaimIntent{Token: Token{1}, Card: card, Amount: 50_00, How: PayoutLoad}, KindClaim, true},
 	} {
 		if !c.body.Type().Begins() || c.body.Type().Continues() {
 			t.Errorf("%T does not begin", c.body)
@@ -93,6 +95,17 @@ func TestAdd(t *testing.T) {
 		"void agreed":                 {&VoidRequest{}, []Body{agreed}, Done, false},
 		"void refused":                {&VoidRequest{}, []Body{refused}, NotDone, false},
 		"void answered twice":         {&VoidRequest{}, []Body{refused, agreed}, NotDone, true},
+		"bill unknown, done":          {bill(), []Body{&BillOutcome{Decided{Result: Unknown}}, &BillOutcome{Decided{Result: Done}}}, Done, false},
+		"bill done, not done":         {bill(), []Body{&BillOutcome{Decided{Result: Done}}, &BillOutcome{Decided{Result: NotDone}}}, Done, true},
+		"bill that says nothing":      {bill(), []Body{&BillOutcome{}}, Pending, true},
+		"bill, cash back":             {bill(), []Body{&BillOutcome{Decided{Result: NotDone}}, &CashReturned{}}, NotDone, false},
+		"bill unknown, cash back":     {bill(), []Body{&BillOutcome{Decided{Result: Unknown}}, &CashReturned{}}, Unknown, true},
+		"bill with outcome of claim":  {bill(), []Body{&ClaimOutcome{Decided{Result: Done}}}, Pending, true},
+		"claim":                       {&ClaimIntent{Amount: 1}, []Body{&ClaimOutcome{Decided{Result: Done}}}, Done, false},
+		"claim, cash back":            {&ClaimIntent{Amount: 1}, []Body{&ClaimOutcome{Decided{Result: NotDone}}, &CashReturned{}}, NotDone, true},
+		"claim with outcome of bill":  {&ClaimIntent{Amount: 1}, []Body{&BillOutcome{Decided{Result: Done}}}, Pending, true},
+		"card blocked":                {&CardRequest{Wish: WishBlock}, []Body{&CardAnswer{Decided{Result: Done}}}, Done, false},
+		"block with outcome of bill":  {&CardRequest{Wish: WishBlock}, []Body{&BillOutcome{Decided{Result: Done}}}, Pending, true},
 		"sale with an outcome":        {&CardSale{}, []Body{loaded(Done)}, Done, true},
 		"an intent continues nothing": {load(), []Body{load()}, Pending, true},
 	} {

@@ -36,6 +36,12 @@ func (s *Server) api(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v1/transactions/{id}/void", moneyCall(s, RightVoid, s.void))
 	mux.HandleFunc("POST /api/v1/transactions/{id}/cash-returned", moneyCall(s, RightTopUp, s.returnCash))
 
+	mux.HandleFunc("POST /api/v1/bills", moneyCall(s, RightRedeem, s.payBill))
+	mux.HandleFunc("GET /api/v1/claims/{id}", s.getClaim)
+	mux.HandleFunc("POST /api/v1/claims/{id}/payout", moneyCall(s, RightTopUp, s.collectClaim))
+	mux.HandleFunc("POST /api/v1/blocks", moneyCall(s, RightReplace, s.blockCard))
+	mux.HandleFunc("POST /api/v1/replacements", moneyCall(s, RightReplace, s.replaceCard))
+
 	mux.HandleFunc("POST /api/v1/shift/open", s.openShift)
 
 	s.staffAPI(mux)

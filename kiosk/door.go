@@ -41,7 +41,7 @@ const (
 	RightRedeem    = "redeem"
 	RightVoid      = "void"
 	RightReprint   = "reprint"
-	RightReplace   = "replace"   // a damaged card
+	RightReplace   = "replace"   // a lost or damaged card
 	RightSettle    = "settle"    // shifts, their reports, and stock
 	RightConfigure = "configure" // the staff list and the terminal's settings
 )

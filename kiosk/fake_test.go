@@ -39,8 +39,16 @@ type fake struct {
 	past    []terminal.ShiftReport
 	packs   []terminal.Pack
 	people  []store.Person
-	unread  error // why the list of people can't be read
+	unread  error                               // why the list of people can't be read
+	claims  map[journal.Name]terminal.ClaimView // that wait
+	blocked map[money.CardNumber]bool
 }
+
+// slipA and slipB are slips of another terminal.
+var (
+	slipA = journal.Name{Terminal: must(money.ParseTerminalID("310100009999")), Epoch: 1, Seq: 8}
+	slipB = journal.Name{Terminal: slipA.Terminal, Epoch: 1, Seq: 9}
+)
 
 var (
 	cardA  = must(money.ParseCardNumber("31010000000000004821"))
@@ -73,6 +81,11 @@ func newFake() *fake {
 	f.bills = map[money.AccountNumber]wire.Bill{
 		acct:  {Account: acct, Owner: "*建国", Balance: -86_40, AsOf: f.now.Add(-time.Minute).UnixMilli()},
 		ahead: {Account: ahead, Owner: "*秀英", Balance: 23_10, AsOf: f.now.Add(-time.Minute).UnixMilli()},
+	}
+	f.blocked = map[money.CardNumber]bool{}
+	f.claims = map[journal.Name]terminal.ClaimView{
+		slipA: {Claim: slipA, Kind: wire.ClaimTopUp, Amount: 50_00, Last4: "4821"},
+		slipB: {Claim: slipB, Kind: wire.ClaimBill, Amount: 20_00, Last4: "0017"},
 	}
 	f.status = terminal.Status{
 		Terminal: termID, Shop: 31010001, Epoch: 1, Card: terminal.CardView{State: terminal.CardNone},
@@ -171,6 +184,7 @@ func (f *fake) begin(tok journal.Token, kind journal.Kind, card money.CardNumber
 // other refuses a card that is not in the reader.
 func (f *fake) other(card money.CardNumber) error {
 	switch {
+	case card.IsZero(): // none has a part in it
 	case f.status.Card.State == terminal.CardNone:
 		return &terminal.Refusal{Code: terminal.CodeNoCard}
 	case f.status.Card.Number != card:
@@ -192,6 +206,21 @@ func (f *fake) book(tok journal.Token, who terminal.Who, t journal.Transaction) 
 	}
 	t.After = journal.NoBalance
 	c := f.cards[t.Card]
+	if c == nil || t.Bill != nil || t.Claim != nil || t.Request != nil {
+		d := journal.Decided{Result: t.Result}
+		switch t.Result {
+		case journal.NotDone:
+			d.Reason, d.Code = journal.ReasonHostRefused, "no_room"
+		case journal.Unknown:
+			d.Reason = journal.ReasonHostUnreachable
+		}
+		t.Reason, t.Decided = d.Reason, &d
+		r := terminal.Receipt{Transaction: t, Hash: journal.Hash{byte(len(f.list)), 0xA5}}
+		f.tokens[tok] = len(f.list)
+		f.list = append(f.list, r)
+		f.changed()
+		return r
+	}
 	if t.Result == journal.Done {
 		switch t.Kind {
 		case journal.KindTopUp:
@@ -320,6 +349,130 @@ func (f *fake) Void(_ context.Context, r terminal.VoidRequest) (terminal.Receipt
 	return f.list[i], nil
 }
 
+// counter answers what every call of the counter is refused for.
+func (f *fake) counter() error {
+	switch {
+	case !f.status.ShiftOpen:
+		return &terminal.Refusal{Code: terminal.CodeNoShift}
+	case !f.status.Online:
+		return &terminal.Refusal{Code: terminal.CodeNoLink}
+	}
+	return nil
+}
+
+func (f *fake) PayBill(_ context.Context, r terminal.BillRequest) (terminal.Receipt, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rc, end, err := f.begin(r.Token, journal.KindBill, money.CardNumber{}, r.Amount); end {
+		return rc, err
+	}
+	if err := f.counter(); err != nil {
+		return terminal.Receipt{}, err
+	}
+	b, ok := f.bills[r.Account]
+	switch {
+	case !ok:
+		return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeAccountUnknown}
+	case r.Amount <= 0:
+		return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeAmount}
+	case r.Amount > f.status.Limits.RedeemMax:
+		return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeRedeemMax, Limit: f.status.Limits.RedeemMax}
+	case r.Tendered < r.Amount:
+		return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeTendered}
+	}
+	rc := f.book(r.Token, r.Who, journal.Transaction{
+		Kind: journal.KindBill, Account: r.Account, Amount: r.Amount,
+		Bill: &journal.BillIntent{Account: r.Account, Seen: journal.AccountOnline, Amount: r.Amount, Tendered: r.Tendered},
+	})
+	if rc.Result == journal.Done {
+		b.Balance += r.Amount
+		f.bills[r.Account] = b
+		f.status.Shift.Bills += r.Amount
+	}
+	f.status.Shift.CashIn += r.Amount
+	f.status.Shift.Count++
+	return rc, nil
+}
+
+func (f *fake) Claim(_ context.Context, n journal.Name) (terminal.ClaimView, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.status.Online {
+		return terminal.ClaimView{}, &terminal.Refusal{Code: terminal.CodeNoLink}
+	}
+	v, ok := f.claims[n]
+	if !ok {
+		return v, &terminal.Refusal{Code: terminal.CodeNoClaim, Detail: string(wire.CodeTwice)}
+	}
+	return v, nil
+}
+
+func (f *fake) CollectClaim(_ context.Context, r terminal.ClaimRequest) (terminal.Receipt, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rc, end, err := f.begin(r.Token, journal.KindClaim, r.Card, r.Amount); end {
+		return rc, err
+	}
+	if err := f.counter(); err != nil {
+		return terminal.Receipt{}, err
+	}
+	in := &journal.ClaimIntent{Claim: r.Claim, Amount: r.Amount, How: journal.PayoutCash, Card: r.Card}
+	if r.Load {
+		in.How = journal.PayoutLoad
+	}
+	if v, ok := f.claims[r.Claim]; !ok || v.Amount != r.Amount {
+		f.result = journal.NotDone
+	}
+	rc := f.book(r.Token, r.Who, journal.Transaction{Kind: journal.KindClaim, Card: r.Card, Amount: r.Amount, Claim: in})
+	if rc.Result != journal.Done {
+		return rc, nil
+	}
+	delete(f.claims, r.Claim)
+	f.status.Shift.CashOut += r.Amount
+	f.status.Shift.Claims += r.Amount
+	if r.Load {
+		child := f.book(journal.TokenOf(rc.Name.String()), r.Who, journal.Transaction{
+			Kind: journal.KindTopUp, Card: r.Card, Amount: r.Amount, Parent: rc.Name.Ref(),
+			Load: &journal.LoadIntent{Amount: r.Amount, Tendered: r.Amount},
+		})
+		f.status.Shift.CashIn += r.Amount
+		i := f.tokens[r.Token]
+		f.list[i].Child = &child.Transaction
+		rc = f.list[i]
+	}
+	return rc, nil
+}
+
+func (f *fake) BlockCard(_ context.Context, r terminal.CardRequest) (terminal.Receipt, error) {
+	return f.askCard(journal.KindBlock, r)
+}
+
+func (f *fake) ReplaceCard(_ context.Context, r terminal.CardRequest) (terminal.Receipt, error) {
+	return f.askCard(journal.KindReplace, r)
+}
+
+func (f *fake) askCard(kind journal.Kind, r terminal.CardRequest) (terminal.Receipt, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rc, end, err := f.begin(r.Token, kind, money.CardNumber{}, 0); end {
+		return rc, err
+	}
+	if err := f.counter(); err != nil {
+		return terminal.Receipt{}, err
+	}
+	c := f.cards[r.Card]
+	refused := c == nil || kind == journal.KindBlock && !c.Named
+	if refused {
+		f.result = journal.NotDone
+	}
+	rc := f.book(r.Token, r.Who, journal.Transaction{Kind: kind, Card: r.Card, Request: &journal.CardRequest{Card: r.Card, Why: r.Why}})
+	if refused {
+		rc.Decided.Code = string(wire.CodeUnnamed)
+	}
+	f.blocked[r.Card] = f.blocked[r.Card] || rc.Result == journal.Done
+	return rc, nil
+}
+
 func (f *fake) ReturnCash(_ context.Context, r terminal.ReturnCashRequest) (terminal.Receipt, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -328,7 +481,7 @@ func (f *fake) ReturnCash(_ context.Context, r terminal.ReturnCashRequest) (term
 		if t.Name != r.TopUp {
 			continue
 		}
-		if t.Kind != journal.KindTopUp || t.Result != journal.NotDone || t.CashReturned {
+		if t.Kind != journal.KindTopUp && t.Kind != journal.KindBill || t.Result != journal.NotDone || t.CashReturned {
 			return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeCashNotOwed}
 		}
 		t.CashReturned = true

@@ -54,6 +54,26 @@ func (c *counted) Void(ctx context.Context, r terminal.VoidRequest) (terminal.Re
 	return c.fake.Void(ctx, r)
 }
 
+func (c *counted) PayBill(ctx context.Context, r terminal.BillRequest) (terminal.Receipt, error) {
+	c.moved.Add(1)
+	return c.fake.PayBill(ctx, r)
+}
+
+func (c *counted) CollectClaim(ctx context.Context, r terminal.ClaimRequest) (terminal.Receipt, error) {
+	c.moved.Add(1)
+	return c.fake.CollectClaim(ctx, r)
+}
+
+func (c *counted) BlockCard(ctx context.Context, r terminal.CardRequest) (terminal.Receipt, error) {
+	c.moved.Add(1)
+	return c.fake.BlockCard(ctx, r)
+}
+
+func (c *counted) ReplaceCard(ctx context.Context, r terminal.CardRequest) (terminal.Receipt, error) {
+	c.moved.Add(1)
+	return c.fake.ReplaceCard(ctx, r)
+}
+
 func (c *counted) ReturnCash(ctx context.Context, r terminal.ReturnCashRequest) (terminal.Receipt, error) {
 	c.moved.Add(1)
 	return c.fake.ReturnCash(ctx, r)
@@ -299,6 +319,10 @@ var moneyCalls = []struct{ path, body string }{
 	{"/api/v1/sales", fmt.Sprintf(`{"card":"%s","amount":5000,"tendered":5000}`, stock)},
 	{"/api/v1/transactions/310100001234-1-10/void", `{}`},
 	{"/api/v1/transactions/310100001234-1-10/cash-returned", `{}`},
+	{"/api/v1/bills", fmt.Sprintf(`{"account":"%s","amount":5000,"tendered":5000}`, acct)},
+	{"/api/v1/claims/" + slipA.String() + "/payout", `{"amount":5000}`},
+	{"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardB)},
+	{"/api/v1/replacements", fmt.Sprintf(`{"card":"%s","reason":"damaged"}`, cardA)},
 	{"/api/v1/shift/open", `{"cash":0}`},
 	{"/api/v1/shift/close", `{"counted":0}`},
 	{"/api/v1/shifts/1/difference", `{"reason":"other","note":"x"}`},
@@ -506,6 +530,9 @@ func TestAmounts(t *testing.T) {
 		{"/api/v1/topups", fmt.Sprintf(`{"card":"%s","amount":5000,"tendered":#}`, cardA)},
 		{"/api/v1/redemptions", fmt.Sprintf(`{"card":"%s","account":"%s","amount":#}`, cardA, acct)},
 		{"/api/v1/sales", fmt.Sprintf(`{"card":"%s","amount":#,"tendered":5000}`, stock)},
+		{"/api/v1/bills", fmt.Sprintf(`{"account":"%s","amount":#,"tendered":5000}`, acct)},
+		{"/api/v1/bills", fmt.Sprintf(`{"account":"%s","amount":5000,"tendered":#}`, acct)},
+		{"/api/v1/claims/" + slipA.String() + "/payout", `{"amount":#}`},
 		{"/api/v1/shift/open", `{"cash":#}`},
 		{"/api/v1/shift/close", `{"counted":#}`},
 	} {

@@ -54,7 +54,7 @@ var statuses = map[terminal.Code]int{
 	CodeLoginWait: http.StatusTooManyRequests, CodeTooMany: http.StatusTooManyRequests,
 	CodeSecond: http.StatusForbidden, CodeCrossSite: http.StatusForbidden, terminal.CodeNotAllowed: http.StatusForbidden,
 	CodeWrongHost: http.StatusMisdirectedRequest,
-	CodeNoPage:    http.StatusNotFound, CodeNotOffered: http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound,
+	CodeNoPage:    http.StatusNotFound, CodeNotOffered: http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound, terminal.CodeNoClaim: http.StatusNotFound,
 	CodeInternal: http.StatusInternalServerError, CodeUncertain: http.StatusInternalServerError,
 	CodeStaffLocked: http.StatusForbidden, CodePINChange: http.StatusForbidden, CodeStaffRights: http.StatusForbidden,
 	CodePINWeak: http.StatusUnprocessableEntity, CodePINAgain: http.StatusUnprocessableEntity, CodePINSame: http.StatusUnprocessableEntity,
@@ -158,6 +158,10 @@ var kinds = map[journal.Kind]string{
 	journal.KindSale:       "sale",
 	journal.KindVoid:       "void",
 	journal.KindVoidDebit:  "void_debit",
+	journal.KindBill:       "cash_bill",
+	journal.KindClaim:      "claim",
+	journal.KindBlock:      "block",
+	journal.KindReplace:    "replace",
 }
 
 var results = map[journal.Result]string{

@@ -112,6 +112,8 @@ type shiftView struct {
 	Redemptions money.Fen  `json:"redemptions"`
 	Deposits    money.Fen  `json:"deposits"`
 	Voids       money.Fen  `json:"voids"`
+	Bills       money.Fen  `json:"bills"`  // paid in cash
+	Claims      money.Fen  `json:"claims"` // paid out
 	Count       uint32     `json:"count"`
 	Unknown     uint32     `json:"unknown"`
 	Closed      when       `json:"closed"`
@@ -123,7 +125,7 @@ func viewShift(sh store.Shift, open bool) *shiftView {
 	v := &shiftView{
 		Open: open, Number: sh.Number, Clerk: uint32(sh.Clerk), Opened: whenMS(sh.Opened),
 		OpeningCash: sh.OpeningCash, CashIn: sh.CashIn, CashOut: sh.CashOut,
-		TopUps: sh.TopUps, Redemptions: sh.Redemptions, Deposits: sh.Deposits, Voids: sh.Voids,
+		TopUps: sh.TopUps, Redemptions: sh.Redemptions, Deposits: sh.Deposits, Voids: sh.Voids, Bills: sh.Bills, Claims: sh.Claims,
 		Count: sh.Count, Unknown: sh.Unknown, Closed: whenMS(sh.ClosedAt),
 	}
 	if sh.Closed {
@@ -282,16 +284,17 @@ type receiptView struct {
 	Actor        actorView    `json:"actor"`
 	Card         string       `json:"card"`
 	Last4        string       `json:"last4"`
-	Account      string       `json:"account"` // of a redemption, else ""
+	Account      string       `json:"account"` // of a redemption or a bill, else ""
 	AccountSeen  string       `json:"account_seen"`
 	Amount       money.Fen    `json:"amount"`
 	Tendered     money.Fen    `json:"tendered"`      // cash taken
 	Balance      *money.Fen   `json:"balance"`       // of the card afterwards; null when not read
 	WasUnknown   bool         `json:"was_unknown"`   // it was not certain for a while
-	CashReturned bool         `json:"cash_returned"` // of a top-up that was not done
+	CashReturned bool         `json:"cash_returned"` // of a top-up or a bill that was not done
 	CashOwed     bool         `json:"cash_owed"`     // cash was taken, nothing was loaded, and it was not given back yet
 	Parent       string       `json:"parent"`        // a void names its top-up here, a first load its sale
-	Child        *receiptView `json:"child"`         // first load of a sale, debit of a void
+	Child        *receiptView `json:"child"`         // first load of a sale, debit of a void, load of a claim
+	Claim        string       `json:"claim"`         // the number under which what was paid out had waited, else ""
 	Hash         string       `json:"hash"`          // of the journal after the last entry
 }
 
@@ -313,6 +316,12 @@ func (s *Server) receiptView(r terminal.Receipt, wanted money.Fen) receiptView {
 	case r.Kind == journal.KindSale && wanted > 0:
 		v.Overall = "not_done"
 		key = "sale_load.not_begun"
+	case r.Kind == journal.KindClaim && r.Claim.How == journal.PayoutLoad && r.Result == journal.Done:
+		v.Overall, key = "not_done", "claim_load.not_begun"
+		if r.Child != nil {
+			v.Overall = v.Child.Result
+			key = "claim_load." + v.Overall
+		}
 	case r.Kind == journal.KindVoid && r.Result == journal.Done:
 		// Agreed; the card's part decides.
 		v.Overall = "not_done"
@@ -330,8 +339,12 @@ func (s *Server) receiptView(r terminal.Receipt, wanted money.Fen) receiptView {
 	if v.CashReturned || (v.Child != nil && v.Child.CashReturned) {
 		key += "_returned"
 	}
+	slip := v.ID
+	if r.Kind == journal.KindClaim && r.Child != nil {
+		slip = v.Child.ID // what the load left open waits under its number
+	}
 	v.advice = s.words.advice("outcome."+key,
-		"{amount}", Yuan(amount), "{tendered}", Yuan(max(tendered, amount)), "{last4}", v.Last4, "{slip}", v.ID, "{account}", v.Account)
+		"{amount}", Yuan(amount), "{tendered}", Yuan(max(tendered, amount)), "{last4}", v.Last4, "{slip}", slip, "{account}", v.Account, "{claim}", v.Claim)
 	return v
 }
 
@@ -356,6 +369,16 @@ func (s *Server) transactionView(t journal.Transaction) receiptView {
 		v.Tendered = t.Load.Tendered
 		v.CashOwed = t.Result == journal.NotDone && t.Load.Tendered > 0 && !t.CashReturned
 	}
+	if t.Bill != nil {
+		v.AccountSeen, v.Tendered = seens[t.Bill.Seen], t.Bill.Tendered
+		v.CashOwed = t.Result == journal.NotDone && !t.CashReturned
+	}
+	if t.Claim != nil {
+		v.Claim = t.Claim.Claim.String()
+	}
+	if t.Card.IsZero() { // no card has a part in it
+		v.Card, v.Last4 = "", ""
+	}
 	if t.After != journal.NoBalance && t.Result != journal.Pending {
 		v.Balance = &t.After
 	}
@@ -363,8 +386,14 @@ func (s *Server) transactionView(t journal.Transaction) receiptView {
 		v.Parent = t.Parent.Of(t.Name.Terminal).String()
 	}
 	if t.Reason != journal.ReasonNone {
-		code := reasons[t.Reason]
-		v.Reason = &reasonView{code, s.words.advice("reason." + code)}
+		code, key := reasons[t.Reason], reasons[t.Reason]
+		if decidedByUtility(t) && s.words.has("reason.counter."+code+".sentence") {
+			key = "counter." + code
+		}
+		v.Reason = &reasonView{code, s.words.advice("reason." + key)}
+	}
+	if t.Decided != nil && s.words.has("utility."+t.Decided.Code) {
+		v.Utility = s.words.words("utility." + t.Decided.Code)
 	}
 	if t.VoidAnswer != nil && s.words.has("utility."+t.VoidAnswer.Code) {
 		v.Utility = s.words.words("utility." + t.VoidAnswer.Code)
@@ -374,8 +403,13 @@ func (s *Server) transactionView(t journal.Transaction) receiptView {
 		key += "_returned"
 	}
 	v.advice = s.words.advice("outcome."+key,
-		"{amount}", Yuan(v.Amount), "{tendered}", Yuan(max(v.Tendered, v.Amount)), "{last4}", v.Last4, "{slip}", v.ID, "{account}", v.Account)
+		"{amount}", Yuan(v.Amount), "{tendered}", Yuan(max(v.Tendered, v.Amount)), "{last4}", v.Last4, "{slip}", v.ID, "{account}", v.Account, "{claim}", v.Claim)
 	return v
+}
+
+// decidedByUtility reports whether no card has a part in how it ended.
+func decidedByUtility(t journal.Transaction) bool {
+	return t.Bill != nil || t.Claim != nil || t.Request != nil
 }
 
 type accountView struct {

@@ -117,12 +117,14 @@ type Shift struct {
 	Clerk       money.StaffID
 	Opened      int64     // ms since 1970, by the terminal's clock
 	OpeningCash money.Fen // counted at opening
-	CashIn      money.Fen // cash taken for loads and deposits and not returned within the shift
-	CashOut     money.Fen // cash paid for voids done, and returned for loads of earlier shifts
+	CashIn      money.Fen // cash taken for loads, bills and deposits and not returned within the shift
+	CashOut     money.Fen // cash paid for voids done and claims, and returned for loads and bills of earlier shifts
 	TopUps      money.Fen // value of loads done
 	Redemptions money.Fen // value of redemptions done; no cash moves
 	Deposits    money.Fen // of cards sold
 	Voids       money.Fen // value of void debits done
+	Bills       money.Fen // bills paid in cash
+	Claims      money.Fen // claims paid out
 	Count       uint32    // transactions begun
 	Unknown     uint32    // of them, card may have moved and nobody knows
 	Closed      bool

@@ -123,7 +123,7 @@ func bareWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t, dir: t.TempDir(), now: time.Date(2026, 3, 2, 9, 0, 0, 0, money.CST), slot: virtual.New("sim:card"), sam: virtual.New("sim:sam")}
 	w.ctx, w.stop = context.WithCancel(t.Context())
-	w.host = &testHost{w: w, online: true, answers: map[journal.Name]wire.LoadAnswer{}}
+	w.host = &testHost{w: w, online: true, answers: map[journal.Name]wire.LoadAnswer{}, decisions: map[journal.Name]wire.Code{}, claims: map[journal.Name]money.Fen{}}
 	w.samc = newSAM(t)
 	w.sam.Insert(w.samc)
 	path := filepath.Join(w.dir, "terminal.db")
@@ -351,7 +351,12 @@ type testHost struct {
 	account  wire.Code                       // refuses to look accounts up
 	issued   int                             // allowances asked for
 	allow    wire.Code                       // refuses allowances
-	onAsk    func(ctx context.Context) error // called when a load or a void is asked for
+	onAsk    func(ctx context.Context) error // called when a load, a void or a decision of the counter is asked for
+
+	decisions map[journal.Name]wire.Code
+	claims    map[journal.Name]money.Fen // that wait
+	lose      int                        // so many answers of the counter are lost on the way back
+	asks      []string                   // questions of the counter that came in
 }
 
 func (h *testHost) Online() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.online }
@@ -411,6 +416,66 @@ func (h *testHost) AgreeVoid(ctx context.Context, q wire.VoidQuestion) (wire.Agr
 		}
 	}
 	return wire.Agreement{Name: q.Name, Refused: h.refuse}, h.fail
+}
+
+// decide answers under a name once and for all, as the utility does.
+func (h *testHost) decide(ctx context.Context, what string, n journal.Name, withdraw bool, judge func() wire.Code) (wire.Agreement, error) {
+	if h.onAsk != nil {
+		if err := h.onAsk(ctx); err != nil {
+			return wire.Agreement{}, err
+		}
+	}
+	if h.fail != nil {
+		return wire.Agreement{}, h.fail
+	}
+	if withdraw {
+		what += " settled"
+	}
+	h.asks = append(h.asks, what)
+	c, known := h.decisions[n]
+	if !known {
+		if c = h.refuse; withdraw {
+			c = wire.CodeWithdrawn
+		} else if c == wire.OK {
+			c = judge()
+		}
+		h.decisions[n] = c
+	}
+	if h.lose > 0 {
+		h.lose--
+		return wire.Agreement{}, io.ErrUnexpectedEOF
+	}
+	return wire.Agreement{Name: n, Refused: c}, nil
+}
+
+func (h *testHost) TakeBill(ctx context.Context, q wire.BillQuestion) (wire.Agreement, error) {
+	return h.decide(ctx, "bill", q.Name, q.Withdraw, func() wire.Code { return wire.OK })
+}
+
+func (h *testHost) Collect(ctx context.Context, q wire.CollectQuestion) (wire.Agreement, error) {
+	in := q.Intent
+	if c, known := h.decisions[q.Name]; known && c == wire.OK && q.Withdraw {
+		h.decisions[q.Name], h.claims[in.Claim] = wire.CodeWithdrawn, in.Amount
+	}
+	return h.decide(ctx, "collect", q.Name, q.Withdraw, func() wire.Code {
+		if h.claims[in.Claim] != in.Amount {
+			return wire.CodeTwice
+		}
+		delete(h.claims, in.Claim)
+		return wire.OK
+	})
+}
+
+func (h *testHost) AskCard(ctx context.Context, q wire.CardQuestion) (wire.Agreement, error) {
+	return h.decide(ctx, "card", q.Name, false, func() wire.Code { return wire.OK })
+}
+
+func (h *testHost) LookUpClaim(_ context.Context, n journal.Name) (wire.ClaimAnswer, error) {
+	a := wire.ClaimAnswer{Claim: n, Kind: wire.ClaimTopUp, Amount: h.claims[n], Last4: "4821"}
+	if a.Amount == 0 {
+		a = wire.ClaimAnswer{Claim: n, Refused: wire.CodeTwice}
+	}
+	return a, h.fail
 }
 
 func (h *testHost) Ask(_ context.Context, n journal.Name) (wire.QuestionAnswer, error) {

@@ -234,7 +234,7 @@ func (t *Terminal) checkLoad(s *session, amount, before money.Fen, online bool) 
 	return nil
 }
 
-// paidSince sums what this terminal redeemed to an account and a bill of that
+// paidSince sums what was paid here to an account and a bill of that
 // age cannot know: entries that the utility has not acknowledged, and later
 // ones. Otherwise a customer whose link is down would be asked to pay twice.
 func (t *Terminal) paidSince(n money.AccountNumber, asOf int64) (sum money.Fen, err error) {
@@ -245,7 +245,7 @@ func (t *Terminal) paidSince(n money.AccountNumber, asOf int64) (sum money.Fen, 
 	epoch, acked := t.cfg.Store.Identity().Epoch, t.cfg.Store.Acked()
 	for _, tx := range txs {
 		unsent := tx.Name.Epoch == epoch && tx.Name.Seq > acked
-		if tx.Kind == journal.KindRedemption && tx.Account == n && tx.Result == journal.Done && (unsent || tx.Began > asOf) {
+		if (tx.Kind == journal.KindRedemption || tx.Kind == journal.KindBill) && tx.Account == n && tx.Result == journal.Done && (unsent || tx.Began > asOf) {
 			sum += tx.Amount
 		}
 	}

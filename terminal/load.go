@@ -213,8 +213,8 @@ func (t *Terminal) credit(ctx context.Context, s *session, auth *journal.LoadAut
 	}
 }
 
-// ReturnCash books that the cash of a top-up that was not done went back to
-// the customer.
+// ReturnCash books that the cash of a top-up or a bill that was not done went
+// back to the customer.
 func (t *Terminal) ReturnCash(ctx context.Context, r ReturnCashRequest) (Receipt, error) {
 	if err := t.begin(ctx); err != nil {
 		return Receipt{}, err
@@ -232,7 +232,13 @@ func (t *Terminal) ReturnCash(ctx context.Context, r ReturnCashRequest) (Receipt
 	if err != nil {
 		return Receipt{}, err
 	}
-	if rc.Kind != journal.KindTopUp || rc.Result != journal.NotDone || rc.CashReturned || rc.Load.Tendered == 0 {
+	taken := rc.Load != nil && rc.Load.Tendered > 0 || rc.Bill != nil
+	if !taken || rc.Result != journal.NotDone || rc.CashReturned {
+		return Receipt{}, refuse(CodeCashNotOwed)
+	}
+	if paid, err := t.collected(r.TopUp); err != nil {
+		return Receipt{}, err
+	} else if paid {
 		return Receipt{}, refuse(CodeCashNotOwed)
 	}
 	_, err = t.append(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: &journal.CashReturned{Token: r.Token, Amount: rc.Amount}})

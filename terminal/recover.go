@@ -40,6 +40,8 @@ func (t *Terminal) recoverStart(ctx context.Context) error {
 			body = &journal.PurchaseOutcome{Result: journal.Unknown, Reason: journal.ReasonPower, After: journal.NoBalance}
 		case tx.Void != nil:
 			body = &journal.VoidAnswer{Reason: journal.ReasonPower}
+		case intentOf(tx) != nil:
+			body = outcome(intentOf(tx), journal.Decided{Result: journal.Unknown, Reason: journal.ReasonPower})
 		default:
 			continue
 		}
@@ -197,7 +199,8 @@ const inquireWait = 2 * time.Second
 
 // inquire asks the utility how one transaction ended that is unknown here:
 // its card may have told another terminal, or be one that only the holder of
-// its TAC key can judge. One at a time, those after the last one first.
+// its TAC key can judge. What the utility alone decides is asked again under
+// its own name. One at a time, those after the last one first.
 func (t *Terminal) inquire(ctx context.Context) error {
 	if !t.cfg.Host.Online() || (!t.inquiredAt.IsZero() && time.Since(t.inquiredAt) < MaintainEvery) {
 		return nil // one question a while, whatever its answer
@@ -210,6 +213,12 @@ func (t *Terminal) inquire(ctx context.Context) error {
 		return err
 	}
 	t.inquiredAt = time.Now()
+	if intentOf(tx) != nil {
+		if err := t.inquireDecision(ctx, tx); err != nil {
+			return fmt.Errorf("ask how %s ended: %w", tx.Name, err)
+		}
+		return nil
+	}
 	wait, cancel := context.WithTimeout(ctx, inquireWait)
 	defer cancel()
 	a, err := t.cfg.Host.Ask(wait, tx.Name)
@@ -256,7 +265,7 @@ func (t *Terminal) nextInquiry(ctx context.Context) (journal.Transaction, journa
 	}
 	var list []journal.Transaction
 	for _, tx := range open {
-		if tx.Result == journal.Unknown && (tx.Purchase != nil || tx.Load != nil) {
+		if tx.Result == journal.Unknown && (tx.Purchase != nil || tx.Load != nil || intentOf(tx) != nil) {
 			list = append(list, tx)
 		}
 	}

@@ -70,6 +70,7 @@ const (
 	CodeVoidRefused     Code = "void_refused" // the utility did not agree; Detail has its code
 	CodeHostRefused     Code = "host_refused" // Detail has the utility's code
 	CodeCashNotOwed     Code = "cash_not_owed"
+	CodeNoClaim         Code = "no_claim" // nothing waits under that number; Detail has the utility's code
 	CodeStanding        Code = "standing" // the utility withdrew the right to sell, or the journal must be enrolled anew
 	CodeStopped         Code = "stopped"  // the terminal's file could not be written
 	CodeFull            Code = "disk_full"

@@ -257,7 +257,8 @@ func (t *Terminal) replay(r *ShiftReport, open, end journal.Ref) error {
 
 // owed reports whether the customer's cash is in the drawer for nothing.
 func owed(tx journal.Transaction) bool {
-	return tx.Load != nil && tx.Result == journal.NotDone && tx.Load.Tendered > 0 && !tx.CashReturned
+	taken := tx.Load != nil && tx.Load.Tendered > 0 || tx.Bill != nil && tx.Bill.Tendered > 0
+	return taken && tx.Result == journal.NotDone && !tx.CashReturned
 }
 
 // Attention is what a person who closes a shift must know of now, at most 100

@@ -392,7 +392,7 @@ func (t *Terminal) Transactions(max int, before journal.Ref) ([]Receipt, error) 
 
 func (t *Terminal) receipt(tx journal.Transaction) (Receipt, error) {
 	r := Receipt{Transaction: tx, Hash: t.cfg.Store.Head().Hash}
-	if tx.Kind == journal.KindSale || tx.Kind == journal.KindVoid {
+	if tx.Kind == journal.KindSale || tx.Kind == journal.KindVoid || tx.Kind == journal.KindClaim {
 		kids, err := t.cfg.Store.Children(tx.Name.Ref())
 		if err != nil {
 			return Receipt{}, err

@@ -34,6 +34,14 @@ type Host interface {
 	IssueAllowance(ctx context.Context, r wire.AllowanceRequest) (wire.AllowanceAnswer, error)
 	// Account looks an account up.
 	Account(ctx context.Context, a money.AccountNumber) (wire.AccountAnswer, error)
+	// TakeBill asks the utility to take a bill paid in cash.
+	TakeBill(ctx context.Context, q wire.BillQuestion) (wire.Agreement, error)
+	// LookUpClaim asks what waits under the number of a slip.
+	LookUpClaim(ctx context.Context, n journal.Name) (wire.ClaimAnswer, error)
+	// Collect asks whether a claim may be paid out here.
+	Collect(ctx context.Context, q wire.CollectQuestion) (wire.Agreement, error)
+	// AskCard asks the utility to block or replace a card.
+	AskCard(ctx context.Context, q wire.CardQuestion) (wire.Agreement, error)
 	// Ask asks what the utility knows of an entry of this terminal.
 	Ask(ctx context.Context, n journal.Name) (wire.QuestionAnswer, error)
 	// Online tells whether the link is believed to be up; it never blocks.
@@ -109,8 +117,8 @@ type VoidRequest struct {
 	TopUp  journal.Name
 }
 
-// ReturnCashRequest books that the cash of a top-up that was not done went
-// back to the customer.
+// ReturnCashRequest books that the cash of a top-up or a bill that was not done
+// went back to the customer.
 type ReturnCashRequest struct {
 	Token journal.Token
 	Who   Who
@@ -118,10 +126,10 @@ type ReturnCashRequest struct {
 }
 
 // Receipt is a transaction with what belongs to it: for a sale its first
-// load, for a void its debit.
+// load, for a void its debit, for a claim the load that it was turned into.
 type Receipt struct {
 	journal.Transaction
-	Child *journal.Transaction // first load of a sale, debit of a void; nil when there is none
+	Child *journal.Transaction // first load of a sale, debit of a void, load of a claim; nil when there is none
 	Hash  journal.Hash         // head of the chain when the receipt was made: it covers this transaction and all before, so a printed slip proves itself
 }
 

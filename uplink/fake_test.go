@@ -245,6 +245,42 @@ func (f *fake) Account(ctx context.Context, from money.TerminalID, q wire.Accoun
 	return wire.AccountAnswer{Bill: wire.Bill{Account: q.Account, Balance: -123}}, nil
 }
 
+func (f *fake) TakeBill(ctx context.Context, from money.TerminalID, q wire.BillQuestion) (wire.Agreement, error) {
+	leave, err := f.enter(ctx, "bill")
+	if err != nil {
+		return wire.Agreement{}, err
+	}
+	defer leave()
+	return wire.Agreement{Name: q.Name}, nil
+}
+
+func (f *fake) LookUpClaim(ctx context.Context, from money.TerminalID, q wire.ClaimQuestion) (wire.ClaimAnswer, error) {
+	leave, err := f.enter(ctx, "claim")
+	if err != nil {
+		return wire.ClaimAnswer{}, err
+	}
+	defer leave()
+	return wire.ClaimAnswer{Claim: q.Claim, Amount: 5}, nil
+}
+
+func (f *fake) Collect(ctx context.Context, from money.TerminalID, q wire.CollectQuestion) (wire.Agreement, error) {
+	leave, err := f.enter(ctx, "collect")
+	if err != nil {
+		return wire.Agreement{}, err
+	}
+	defer leave()
+	return wire.Agreement{Name: q.Name, Refused: wire.CodeTwice}, nil
+}
+
+func (f *fake) AskCard(ctx context.Context, from money.TerminalID, q wire.CardQuestion) (wire.Agreement, error) {
+	leave, err := f.enter(ctx, "card")
+	if err != nil {
+		return wire.Agreement{}, err
+	}
+	defer leave()
+	return wire.Agreement{Name: q.Name}, nil
+}
+
 func (f *fake) Enrol(ctx context.Context, e utility.Enrolment) (utility.Enrolled, error) {
 	leave, err := f.enter(ctx, "enrol")
 	if err != nil {

@@ -356,6 +356,44 @@ func (c *Client) Account(ctx context.Context, n money.AccountNumber) (wire.Accou
 	return a, nil
 }
 
+// TakeBill asks the utility to take a bill that was paid in cash.
+func (c *Client) TakeBill(ctx context.Context, q wire.BillQuestion) (wire.Agreement, error) {
+	return c.agree(ctx, wire.PathBills, "bill", q.Name, &q)
+}
+
+// Collect asks whether a claim may be paid out here.
+func (c *Client) Collect(ctx context.Context, q wire.CollectQuestion) (wire.Agreement, error) {
+	return c.agree(ctx, wire.PathCollects, "collect", q.Name, &q)
+}
+
+// AskCard asks the utility to block or replace a card.
+func (c *Client) AskCard(ctx context.Context, q wire.CardQuestion) (wire.Agreement, error) {
+	return c.agree(ctx, wire.PathCards, "card", q.Name, &q)
+}
+
+func (c *Client) agree(ctx context.Context, path, what string, n journal.Name, q canon.Record) (wire.Agreement, error) {
+	var a wire.Agreement
+	if err := c.ask(ctx, path, what, q, &a); err != nil {
+		return wire.Agreement{}, err
+	}
+	if a.Name != n {
+		return wire.Agreement{}, ErrAnswer
+	}
+	return a, nil
+}
+
+// LookUpClaim asks what waits under the number of a slip.
+func (c *Client) LookUpClaim(ctx context.Context, n journal.Name) (wire.ClaimAnswer, error) {
+	var a wire.ClaimAnswer
+	if err := c.ask(ctx, wire.PathClaims, "claim", &wire.ClaimQuestion{Claim: n}, &a); err != nil {
+		return wire.ClaimAnswer{}, err
+	}
+	if a.Claim != n {
+		return wire.ClaimAnswer{}, ErrAnswer
+	}
+	return a, nil
+}
+
 // Ask asks what the utility knows of an entry: whether it holds it, and how
 // the movement that it begins ended.
 func (c *Client) Ask(ctx context.Context, n journal.Name) (wire.QuestionAnswer, error) {

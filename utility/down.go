@@ -35,7 +35,7 @@ func (v *versions) touch(l record.Line) {
 	switch l.Kind {
 	case record.KindEntries:
 		v.items, v.accounts = l.ID, l.ID
-	case record.KindAccount, record.KindBill, record.KindSuspense:
+	case record.KindAccount, record.KindBill, record.KindSuspense, record.KindBillPaid:
 		v.accounts = l.ID
 	}
 }
@@ -169,6 +169,9 @@ func (s *Service) sections(ctx context.Context, from money.TerminalID, have map[
 		of := map[money.TerminalID]int{}
 		add := func(doubted bool) func(ledger.Item) error {
 			return func(it ledger.Item) error {
+				if !it.OfCard() {
+					return nil // no card can tell
+				}
 				if of[it.Name.Terminal]++; len(x.Items) < wire.MaxOpenItems && of[it.Name.Terminal] <= maxItemsOf {
 					x.Items = append(x.Items, wire.Item{Name: it.Name, Card: it.Card, TxType: it.TxType, Counter: it.Counter, Amount: it.Amount, Doubted: doubted})
 				}

@@ -14,7 +14,7 @@ import (
 type LaterError struct{ After time.Duration }
 
 func (e *LaterError) Error() string {
-	return fmt.Sprintf("utility: too many wrong cryptograms: not stored; again in %s", e.After)
+	return fmt.Sprintf("utility: too much was wrong or refused before: not stored; again in %s", e.After)
 }
 
 // A TAC, a MAC2 and the MAC of a load SAM's report have 32 bits each, and the

@@ -208,7 +208,8 @@ func TestBooksAreAudited(t *testing.T) {
 	}
 }
 
-// TestVersion1: a database without the books is made anew from its log.
+// TestVersion1: a database without the books, or without the decisions of the
+// counter, is made anew from its log.
 func TestVersion1(t *testing.T) {
 	w := NewWorld(t)
 	x := w.Terminal(1)
@@ -222,15 +223,20 @@ func TestVersion1(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	alter(t, w, "DROP TABLE psam; PRAGMA user_version = 1")
-	if _, err := w.Service.Terminals(ctx); err != nil { // whatever is asked of it
-		t.Fatal(err)
+	for _, old := range []string{
+		"DROP TABLE psam; DROP INDEX log_counter; PRAGMA user_version = 1",
+		"DROP INDEX log_counter; PRAGMA user_version = 2",
+	} {
+		alter(t, w, old)
+		if _, err := w.Service.Terminals(ctx); err != nil { // whatever is asked of it
+			t.Fatal(err)
+		}
+		after, err := w.Service.LedgerHash(ctx)
+		if err != nil || after != before {
+			t.Errorf("made anew it is another ledger: %s was %s, %v", after, before, err)
+		}
+		w.Audit()
 	}
-	after, err := w.Service.LedgerHash(ctx)
-	if err != nil || after != before {
-		t.Errorf("made anew it is another ledger: %s was %s, %v", after, before, err)
-	}
-	w.Audit()
 }
 
 // TestClone: two chips of one number and one set of keys, each at a terminal of

@@ -155,7 +155,8 @@ func (s *Service) OpenItems(ctx context.Context) ([]ledger.Item, error) {
 	return s.items(ctx, storage.ItemQuery{State: &state})
 }
 
-// Claims gives the top-ups whose cash is owed to the customer.
+// Claims gives what customers are owed: for top-ups and bills that were not
+// done, and for cards that were replaced.
 func (s *Service) Claims(ctx context.Context) ([]ledger.Item, error) {
 	state := ledger.InClaim
 	return s.items(ctx, storage.ItemQuery{State: &state})
@@ -202,6 +203,9 @@ func (s *Service) MissingRecords(ctx context.Context) ([]Missing, error) {
 	}
 	steps, named := map[counter][]uint16{}, map[counter][]uint16{}
 	err := s.store.Items(ctx, storage.ItemQuery{}, func(it ledger.Item) error {
+		if !it.OfCard() {
+			return nil
+		}
 		k := counter{it.Card, it.Load()}
 		if it.State == ledger.Done && it.Final {
 			steps[k] = append(steps[k], it.Counter)

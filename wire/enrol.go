@@ -195,6 +195,10 @@ const (
 	PathVoids      = "/v1/voids"      // void
 	PathAllowances = "/v1/allowances" // allowance
 	PathAccounts   = "/v1/accounts"   // account
+	PathBills      = "/v1/bills"      // bill
+	PathClaims     = "/v1/claims"     // claim
+	PathCollects   = "/v1/collects"   // collect
+	PathCards      = "/v1/cards"      // card
 	PathEnrol      = "/v1/enrol"      // enrolled; the only one without a certificate
 	PathRenew      = "/v1/renew"      // renewed
 )

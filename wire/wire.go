@@ -251,6 +251,9 @@ const (
 	CodeUnknownAccount Code = "unknown_account"
 	CodeRate           Code = "too_many_questions"
 	CodeSAM            Code = "unknown_sam"
+	CodeWithdrawn      Code = "withdrawn"   // the terminal took its question back before it was decided
+	CodeNotSettled     Code = "not_settled" // nobody knows yet whether it happened: nothing waits under that number
+	CodeUnnamed        Code = "unnamed"     // an unnamed card can't be blocked: nobody can show that it is theirs
 )
 
 func code(c *canon.Codec, v *Code) {

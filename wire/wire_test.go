@@ -40,6 +40,11 @@ var messages = []func() canon.Record{
 	func() canon.Record { return &AccountQuestion{} },
 	func() canon.Record { return &AccountAnswer{} },
 	func() canon.Record { return &Sealed{} },
+	func() canon.Record { return &BillQuestion{} },
+	func() canon.Record { return &ClaimQuestion{} },
+	func() canon.Record { return &ClaimAnswer{} },
+	func() canon.Record { return &CollectQuestion{} },
+	func() canon.Record { return &CardQuestion{} },
 }
 
 var kinds = []SectionKind{SectionHotlist, SectionLimits, SectionRanges, SectionAccounts, SectionItems}
@@ -341,6 +346,11 @@ func FuzzAllowanceAnswer(f *testing.F)  { fuzz(f, messages[11], seed(messages[11
 func FuzzAccountQuestion(f *testing.F)  { fuzz(f, messages[12], seed(messages[12])) }
 func FuzzAccountAnswer(f *testing.F)    { fuzz(f, messages[13], seed(messages[13])) }
 func FuzzSealed(f *testing.F)           { fuzz(f, messages[14], seed(messages[14])) }
+func FuzzBillQuestion(f *testing.F)     { fuzz(f, messages[15], seed(messages[15])) }
+func FuzzClaimQuestion(f *testing.F)    { fuzz(f, messages[16], seed(messages[16])) }
+func FuzzClaimAnswer(f *testing.F)      { fuzz(f, messages[17], seed(messages[17])) }
+func FuzzCollectQuestion(f *testing.F)  { fuzz(f, messages[18], seed(messages[18])) }
+func FuzzCardQuestion(f *testing.F)     { fuzz(f, messages[19], seed(messages[19])) }
 
 func FuzzSection(f *testing.F) {
 	var seeds []canon.Record

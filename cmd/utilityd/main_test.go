@@ -78,7 +78,9 @@ func serveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Fatalf("utilityd serve did not start")
 }
 
-// deskCommand is `desk STATE`: a top-up and a payment on a desk.
+// deskCommand is `desk STATE`: a top-up and a payment on a desk, a bill in
+// cash, one that the shop has no room for, whose cash is collected from the
+// claim, and a replacement.
 func deskCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: desk state")
@@ -113,8 +115,25 @@ func deskCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	pay, err := term.Redeem(ctx, terminal.RedeemRequest{Token: journal.TokenOf("2"), Who: clerk, Card: card, Account: 100000017, Amount: 12_00})
 	ts.Check(err)
-	until("everything to be sent", func(s terminal.Status) bool { return s.Unsent.Count == 0 })
+	bill := terminal.BillRequest{Token: journal.TokenOf("3"), Who: clerk, Account: 100000017, Amount: 10_00, Tendered: 20_00}
+	paid, err := term.PayBill(ctx, bill)
+	ts.Check(err)
+	bill.Token, bill.Amount, bill.Tendered = journal.TokenOf("4"), 4999_00, 5000_00
+	refused, err := term.PayBill(ctx, bill)
+	ts.Check(err)
+	sent := func() { until("everything to be sent", func(s terminal.Status) bool { return s.Unsent.Count == 0 }) }
+	sent()
+	claim, err := term.Claim(ctx, refused.Name)
+	ts.Check(err)
+	out, err := term.CollectClaim(ctx, terminal.ClaimRequest{Token: journal.TokenOf("5"), Who: clerk, Claim: claim.Claim, Amount: claim.Amount})
+	ts.Check(err)
+	again, err := term.CollectClaim(ctx, terminal.ClaimRequest{Token: journal.TokenOf("6"), Who: clerk, Claim: claim.Claim, Amount: claim.Amount})
+	ts.Check(err)
+	replaced, err := term.ReplaceCard(ctx, terminal.CardRequest{Token: journal.TokenOf("7"), Who: clerk, Card: card, Why: journal.WhyDamaged})
+	ts.Check(err)
+	sent()
 	fmt.Fprintf(ts.Stdout(), "top-up %d payment %d\n", up.Result, pay.Result)
+	fmt.Fprintf(ts.Stdout(), "bill %d, without room %d, claim %s %d, again %d %s, replacement %d\n", paid.Result, refused.Result, claim.Amount, out.Result, again.Result, again.Decided.Code, replaced.Result)
 	end()
 	ts.Check(<-done)
 	ts.Check(d.Close())

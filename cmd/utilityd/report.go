@@ -38,7 +38,7 @@ func newReportCommand(o *office) *cobra.Command {
 	add("missing", "Gaps in the counters of cards: payments and loads that no terminal has sent", reportMissing)
 	cmd.AddCommand(newReportStaffCommand(o))
 	add("open", "Movements whose fate is unknown", reportItems((*utility.Service).OpenItems))
-	add("claims", "What customers are owed for top-ups that were not done", reportItems((*utility.Service).Claims))
+	add("claims", "What customers are owed: top-ups and bills that were not done, cards that were replaced", reportItems((*utility.Service).Claims))
 	add("suspense", "Redemptions to accounts that nobody knows", reportItems((*utility.Service).Suspense))
 	return cmd
 }

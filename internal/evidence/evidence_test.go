@@ -193,7 +193,7 @@ func TestWrite(t *testing.T) {
 		"310100001234-1-2          2026-11-25 14:00:00  clerk 7         about to load 50.00 onto card …4821 holding 0.00, cash taken 50.00",
 		"load of 310100001234-1-5: done, with the card's TAC, card holds 20.00",
 		"about to debit 5.00 from card …4821 holding 20.00 to account …0017",
-		"cash 50.00 returned for the load of 310100001234-1-2",
+		"cash 50.00 returned for the load or bill of 310100001234-1-2",
 		`debit of 310100001234-1-7: done, with the card's TAC, card holds 15.00; the utility had not posted it: bad_tac\x1b[31m`,
 		"an entry of type 777",
 		"310100001234-1-2          top-up            50.00  card …4821  not done",

@@ -102,6 +102,7 @@ func actor(a journal.Actor) string {
 var kinds = map[journal.Kind]string{
 	journal.KindRedemption: "redemption", journal.KindTopUp: "top-up", journal.KindSale: "sale",
 	journal.KindVoid: "void", journal.KindVoidDebit: "void debit",
+	journal.KindBill: "cash bill", journal.KindClaim: "claim", journal.KindBlock: "block", journal.KindReplace: "replace",
 }
 
 func result(r journal.Result) string {
@@ -116,6 +117,15 @@ func result(r journal.Result) string {
 		return "no outcome shown here"
 	}
 	return fmt.Sprintf("result %d", r)
+}
+
+// decided puts what the utility decided in words.
+func decided(d journal.Decided) string {
+	s := result(d.Result)
+	if d.Code != "" {
+		s += ", " + plain(d.Code)
+	}
+	return s
 }
 
 func to(a money.AccountNumber) string {
@@ -164,7 +174,26 @@ func said(e journal.Entry) string {
 	case *journal.LoadOutcome:
 		return "load" + of + ": " + result(b.Result) + proof(b.HasTAC) + after(b.After)
 	case *journal.CashReturned:
-		return fmt.Sprintf("cash %s returned for the load%s", b.Amount, of)
+		return fmt.Sprintf("cash %s returned for the load or bill%s", b.Amount, of)
+	case *journal.BillIntent:
+		return fmt.Sprintf("about to ask for a bill of %s%s, cash taken %s", b.Amount, to(b.Account), b.Tendered)
+	case *journal.BillOutcome:
+		return "bill" + of + ": " + decided(b.Decided)
+	case *journal.ClaimIntent:
+		how := "in cash"
+		if b.How == journal.PayoutLoad {
+			how = "onto card …" + b.Card.Last4()
+		}
+		return fmt.Sprintf("about to ask for the claim %s, %s %s", b.Claim, b.Amount, how)
+	case *journal.ClaimOutcome:
+		return "claim paid out" + of + ": " + decided(b.Decided)
+	case *journal.CardRequest:
+		if b.Wish == journal.WishReplace {
+			return fmt.Sprintf("card …%s can't be read, its replacement asked for", b.Card.Last4())
+		}
+		return fmt.Sprintf("card …%s is lost, its block asked for", b.Card.Last4())
+	case *journal.CardAnswer:
+		return "request about a card" + of + ": " + decided(b.Decided)
 	case *journal.CardSale:
 		return fmt.Sprintf("card …%s sold, deposit %s", b.Card.Last4(), b.Deposit)
 	case *journal.VoidRequest:

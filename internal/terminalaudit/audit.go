@@ -80,9 +80,13 @@ const (
 	Sale       = "card sale"
 	VoidAsked  = "void asked"
 	VoidDebit  = "void debit"
+	Bill       = "bill in cash"
+	Claim      = "claim paid out"
+	Block      = "card block"
+	Replace    = "card replacement"
 )
 
-var kinds = []string{TopUp, FirstLoad, Redemption, Sale, VoidAsked, VoidDebit}
+var kinds = []string{TopUp, FirstLoad, Redemption, Sale, VoidAsked, VoidDebit, Bill, Claim, Block, Replace}
 
 // move is one transaction as its entries tell it.
 type move struct {
@@ -277,8 +281,35 @@ func (a *auditor) entry(e journal.Entry) {
 		if b.Result == journal.Done || b.Result == journal.Unknown {
 			a.taken(m)
 		}
+	case *journal.BillIntent:
+		a.taken(a.begin(e, &move{kind: Bill, amount: b.Amount, tendered: true}))
+		if b.Tendered < b.Amount {
+			a.problem("%s takes %s for a bill of %s", e.Name, b.Tendered, b.Amount)
+		}
+	case *journal.BillOutcome:
+		if m := a.find(e, func(m *move) bool { return m.kind == Bill }); m != nil && a.decide(e, m, b.Result) && running {
+			s.Bills += m.amount
+		}
+	case *journal.ClaimIntent:
+		a.begin(e, &move{kind: Claim, card: b.Card, amount: b.Amount})
+	case *journal.ClaimOutcome:
+		if m := a.find(e, func(m *move) bool { return m.kind == Claim }); m != nil && a.decide(e, m, b.Result) && running {
+			s.Claims += m.amount
+			s.CashOut += m.amount
+		}
+	case *journal.CardRequest:
+		kind := Block
+		if b.Wish == journal.WishReplace {
+			kind = Replace
+		}
+		a.begin(e, &move{kind: kind, card: b.Card})
+	case *journal.CardAnswer:
+		if m := a.find(e, func(m *move) bool { return m.kind == Block || m.kind == Replace }); m != nil {
+			a.decide(e, m, b.Result)
+		}
+
 	case *journal.CashReturned:
-		m := a.find(e, func(m *move) bool { return m.load })
+		m := a.find(e, func(m *move) bool { return m.load || m.kind == Bill })
 		if m == nil {
 			return
 		}
@@ -350,7 +381,7 @@ func (a *auditor) entry(e journal.Entry) {
 
 func (a *auditor) begin(e journal.Entry, m *move) *move {
 	m.name = e.Name
-	if m.amount < 0 || m.amount == 0 && m.kind != Sale {
+	if m.amount < 0 || m.amount == 0 && m.kind != Sale && m.kind != Block && m.kind != Replace {
 		a.problem("%s moves %s", e.Name, m.amount)
 	}
 	a.moves[e.Name.Ref()] = m
@@ -436,6 +467,22 @@ func (a *auditor) settle(e journal.Entry, m *move, r journal.Result, ev journal.
 	}
 }
 
+// decide takes an outcome that the utility decided, and reports whether it is
+// the first that says done.
+func (a *auditor) decide(e journal.Entry, m *move, r journal.Result) bool {
+	if r != journal.Done && r != journal.NotDone && r != journal.Unknown {
+		a.problem("%s says result %d, which is none", e.Name, r)
+		return false
+	}
+	if !m.open() && m.result != r {
+		a.problem("%s changes the outcome of %s, which stands", e.Name, m.name)
+		return false
+	}
+	first := m.result != journal.Done && r == journal.Done
+	a.known(m, r)
+	return first
+}
+
 // known notes what is known of a transaction now.
 func (a *auditor) known(m *move, r journal.Result) {
 	was := m.open()
@@ -474,7 +521,8 @@ func (a *auditor) addUp() {
 			s.NotDoneAmount += m.amount
 		}
 		a.Kinds[m.kind] = s
-		if m.kind == Sale || m.kind == VoidAsked {
+		switch m.kind {
+		case Sale, VoidAsked, Bill, Claim, Block, Replace:
 			continue // no value of the card moves
 		}
 		c := cards[m.card]

@@ -69,7 +69,7 @@ type Report struct {
 	Accounts       []Account // every one that the ledger or the records know
 	Sum            money.Fen // of all accounts, must be 0
 	Unknown        []Named   // value whose fate is unknown
-	Claims         []Named   // what customers are owed for top-ups that did not happen
+	Claims         []Named   // what customers are owed: for top-ups and bills that did not happen, and for cards that were replaced
 	Guards         []Named   // MAC2 given, value neither paid for nor proven not loaded
 	Suspense       []Named   // redemptions to accounts that nobody knows
 	Quarantine     []Named   // signed entries that could not be accepted
@@ -194,7 +194,7 @@ func (a *auditor) addUp() {
 		case m.at == withReceiver && m.nameless:
 			n.What = "to " + m.account.String()
 			a.Suspense = append(a.Suspense, n)
-		case m.load && m.at == withGiver && m.given && !m.proven && !m.disproven:
+		case m.load && (m.at == withGiver || m.at == withShop) && m.given && !m.proven && !m.disproven:
 			a.Guards = append(a.Guards, n)
 		}
 	}
@@ -295,7 +295,7 @@ func (a *auditor) compare(ctx context.Context, s Reader) error {
 		a.problem("PSAM %s in epoch %d of terminal %s has no book", k.psam, k.epoch, k.terminal)
 	}
 
-	states := map[place]ledger.State{withHeld: ledger.InHeld, withReceiver: ledger.Done, withClaim: ledger.InClaim}
+	states := map[place]ledger.State{withHeld: ledger.InHeld, withReceiver: ledger.Done, withClaim: ledger.InClaim, withShop: ledger.Collected}
 	seen := 0
 	err = s.Items(ctx, storage.ItemQuery{}, func(it ledger.Item) error {
 		seen++
@@ -305,7 +305,7 @@ func (a *auditor) compare(ctx context.Context, s Reader) error {
 			a.problem("item %s is not in the records", it.Name)
 		case it.Amount != m.amount || it.Card != m.card || it.Shop != m.shop || it.Counter != m.counter:
 			a.problem("item %s is not what its intent says", it.Name)
-		case moved && it.State != want, !moved && (it.State == ledger.InHeld || it.State == ledger.Done || it.State == ledger.InClaim):
+		case moved && it.State != want, !moved && (it.State == ledger.InHeld || it.State == ledger.Done || it.State == ledger.InClaim || it.State == ledger.Collected):
 			a.problem("item %s is in state %d, its value is with the %s", it.Name, it.State, m.now())
 		}
 		return nil
@@ -327,6 +327,9 @@ func placeOf(m *move) place {
 func (a *auditor) exists(n journal.Name) bool {
 	if n.Terminal.IsZero() {
 		return n.Epoch == 0 && a.office[n.Seq]
+	}
+	if _, decided := a.counter[n]; decided { // on line, before the entry comes
+		return true
 	}
 	t := a.terms[era{n.Terminal, n.Epoch}]
 	return t != nil && n.Seq >= 1 && n.Seq <= t.seq

@@ -22,13 +22,17 @@ const (
 	withHeld                  // nobody knows
 	withReceiver              // it happened
 	withClaim                 // it did not, and the customer is owed the cash
+	withShop                  // the claim was paid out, and a shop has its value
 )
 
 // move is one movement of card value with what is known of it.
 type move struct {
 	name      journal.Name
-	load      bool // shop → card
-	void      bool // card → shop, else card → account
+	load      bool         // shop → card
+	void      bool         // card → shop, else card → account
+	bill      bool         // shop → account, for cash: no card moves
+	carried   bool         // card → claim: the card can't be read
+	payer     money.ShopID // of withShop: which one
 	shop      money.ShopID
 	card      money.CardNumber
 	account   money.AccountNumber
@@ -52,7 +56,7 @@ type move struct {
 }
 
 func (m *move) giver() string {
-	if m.load {
+	if m.load || m.bill {
 		return "shop/" + m.shop.String()
 	}
 	return "card/" + m.card.String()
@@ -66,6 +70,8 @@ func (m *move) now() string {
 		return "held/" + m.name.String()
 	case m.at == withClaim:
 		return "claim/" + m.name.String()
+	case m.at == withShop:
+		return "shop/" + m.payer.String()
 	case m.load:
 		return "card/" + m.card.String()
 	case m.void:
@@ -81,7 +87,7 @@ func (m *move) now() string {
 func (m *move) undone() {
 	m.settled = true
 	m.at = withGiver
-	if m.load && m.cash {
+	if (m.load || m.bill) && m.cash {
 		m.at = withClaim
 	}
 }
@@ -128,6 +134,9 @@ type auditor struct {
 	sold     map[money.CardNumber]bool
 	given    map[journal.Name][]record.Load
 	agreed   map[journal.Name]wire.VoidQuestion
+	counter  map[journal.Name]wire.Code           // what was decided last of a bill or a claim
+	payouts  map[journal.Name]journal.ClaimIntent // as they were asked for
+	claims   map[journal.Name]bool                // ClaimIntents that were taken
 	office   map[uint64]bool
 	moves    map[journal.Name]*move
 	order    []*move
@@ -143,7 +152,7 @@ func newAuditor(keys Keys, set *profiles.Set) *auditor {
 		terms: map[era]*terms{}, accounts: map[money.AccountNumber]bool{}, sold: map[money.CardNumber]bool{},
 		given: map[journal.Name][]record.Load{}, agreed: map[journal.Name]wire.VoidQuestion{}, office: map[uint64]bool{},
 		moves: map[journal.Name]*move{}, steps: map[step][]*move{}, book: map[string]money.Fen{}, held: map[journal.Name]string{},
-		psams: map[psamOf]*row{},
+		psams: map[psamOf]*row{}, counter: map[journal.Name]wire.Code{}, payouts: map[journal.Name]journal.ClaimIntent{}, claims: map[journal.Name]bool{},
 	}
 }
 
@@ -196,15 +205,95 @@ func (a *auditor) line(l record.Line) error {
 			m = a.begin(&move{name: n, load: true, shop: r.Shop, card: in.Card, amount: in.Amount, typ: in.TxType, counter: in.Counter})
 		}
 		m.given = true
+	case *record.BillPaid:
+		n, in := r.Question.Name, r.Question.Intent
+		if _, twice := a.counter[n]; twice {
+			a.problem("line %d: the bill %s was decided twice", l.ID, n)
+		}
+		a.counter[n] = r.Answer.Refused
+		m := a.moves[n]
+		if m == nil {
+			m = a.put(&move{name: n, bill: true, shop: r.Shop, account: in.Account, amount: in.Amount})
+		}
+		switch {
+		case r.Answer.Refused == wire.OK && m.settled:
+			a.problem("line %d: the bill %s was taken after it was not done", l.ID, n)
+		case r.Answer.Refused == wire.OK:
+			m.at, m.proven, m.settled = withReceiver, true, true
+		default:
+			m.disproven = true
+			if m.at == withHeld {
+				m.undone()
+			}
+		}
+	case *record.Collected:
+		a.collected(l.ID, r)
+	case *record.Replaced:
+		number(r.No)
+		if a.moves[r.Request] != nil {
+			a.problem("line %d: %s is the name of something else than a replaced card", l.ID, r.Request)
+			break
+		}
+		if held := a.onCard(r.Card); held != r.Amount {
+			a.problem("line %d: card %s was replaced with %s, it held %s", l.ID, r.Card, r.Amount, held)
+		}
+		a.put(&move{name: r.Request, carried: true, shop: r.Shop, card: r.Card, amount: r.Amount, intent: true, settled: true, at: withClaim})
 	case *record.Void:
 		a.agreed[r.Question.Name] = r.Question
 	}
 	return nil
 }
 
-func (a *auditor) begin(m *move) *move {
+// put takes a movement that is no step of a card's counter.
+func (a *auditor) put(m *move) *move {
 	a.moves[m.name] = m
 	a.order = append(a.order, m)
+	return m
+}
+
+// onCard is what a card holds by what is known so far.
+func (a *auditor) onCard(n money.CardNumber) (v money.Fen) {
+	for _, m := range a.order {
+		if m.card != n || m.bill {
+			continue
+		}
+		if m.load && m.at == withReceiver {
+			v += m.amount
+		} else if !m.load && m.at != withGiver {
+			v -= m.amount
+		}
+	}
+	return v
+}
+
+// collected takes a decision about the payment of a claim. What the claim was
+// of may prove to have happened all the same: then its giver has paid twice,
+// and what the paying shop got is not where the movement's value is.
+func (a *auditor) collected(line uint64, r *record.Collected) {
+	n, m := r.Question.Name, a.moves[r.Question.Intent.Claim]
+	before, again := a.counter[n]
+	if again != r.Undo || r.Undo && (before != wire.OK || r.Answer.Refused == wire.OK) {
+		a.problem("line %d: the payment %s was decided in a way that can't follow", line, n)
+	}
+	a.counter[n], a.payouts[n] = r.Answer.Refused, r.Question.Intent
+	switch {
+	case r.Answer.Refused != wire.OK && !r.Undo:
+	case m == nil || m.amount != r.Question.Intent.Amount:
+		a.problem("line %d: %s pays out what is no claim", line, n)
+	case !r.Undo && m.at != withClaim:
+		a.problem("line %d: %s pays out a claim that does not wait", line, n)
+	case !r.Undo:
+		m.at, m.payer = withShop, r.Shop
+	case m.at == withShop && m.payer == r.Shop:
+		m.at = withClaim
+	default:
+		a.book["shop/"+r.Shop.String()] -= m.amount
+		a.book[m.giver()] += m.amount
+	}
+}
+
+func (a *auditor) begin(m *move) *move {
+	a.put(m)
 	k := step{m.card, m.load, m.counter}
 	for _, o := range a.steps[k] {
 		m.disproven = m.disproven || o.proven // before this one came in
@@ -306,8 +395,64 @@ func (a *auditor) entry(n journal.Name, t *terms, raw []byte) (why string, err e
 			m.given, m.samStamp = true, b.Stamp
 		}
 		return why, nil
+	case *journal.BillIntent:
+		switch {
+		case b.Amount < 1 || b.Amount > money.MaxPurse:
+			return record.HeldAmount, nil
+		case b.Account < 1 || b.Account > 9_999_999_999:
+			return record.HeldMalformed, nil
+		}
+		m := a.moves[n]
+		if m == nil {
+			m = a.put(&move{name: n, bill: true, shop: t.shop, account: b.Account, amount: b.Amount})
+		}
+		if !m.bill || m.account != b.Account || m.amount != b.Amount {
+			return record.HeldMismatch, nil
+		}
+		m.intent, m.cash = true, b.Tendered > 0
+		return "", nil
+	case *journal.BillOutcome:
+		m, why := a.find(ref, func(m *move) bool { return m.bill })
+		switch {
+		case why != "":
+			return why, nil
+		case m.at == withReceiver && (b.Result == journal.Unknown || b.Result == journal.Pending):
+			return "", nil // the answer was lost
+		case m.at != withReceiver && b.Result == journal.Done:
+			return record.HeldNotAgreed, nil
+		}
+		return a.word(m, b.Result), nil
+	case *journal.ClaimIntent:
+		asked, decided := a.payouts[n]
+		_, other := a.counter[n]
+		switch {
+		case b.Amount < 1 || b.Amount > money.MaxPurse:
+			return record.HeldAmount, nil
+		case b.How != journal.PayoutCash && b.How != journal.PayoutLoad:
+			return record.HeldMalformed, nil
+		case a.moves[n] != nil, decided && asked != *b, other && !decided:
+			return record.HeldMismatch, nil
+		}
+		a.claims[n] = true
+		return "", nil
+	case *journal.ClaimOutcome:
+		code, decided := a.counter[ref]
+		agreed := decided && code == wire.OK
+		switch {
+		case !a.claims[ref] && a.held[ref] != "":
+			return record.HeldIntent, nil
+		case !a.claims[ref]:
+			return record.HeldNoIntent, nil
+		case b.Result > journal.Unknown:
+			return record.HeldMalformed, nil
+		case b.Result == journal.Done && !agreed:
+			return record.HeldNotAgreed, nil
+		case b.Result == journal.NotDone && agreed:
+			return record.HeldContradiction, nil
+		}
+		return "", nil
 	case *journal.CashReturned:
-		m, why := a.of(ref, true)
+		m, why := a.find(ref, func(m *move) bool { return m.load || m.bill })
 		if why != "" {
 			return why, nil
 		}
@@ -486,7 +631,11 @@ func (a *auditor) loadIntent(n journal.Name, t *terms, b *journal.LoadIntent) st
 
 // of finds the movement that an entry continues.
 func (a *auditor) of(n journal.Name, load bool) (*move, string) {
-	if m := a.moves[n]; m != nil && m.intent && m.load == load {
+	return a.find(n, func(m *move) bool { return m.load == load && !m.bill && !m.carried })
+}
+
+func (a *auditor) find(n journal.Name, fits func(*move) bool) (*move, string) {
+	if m := a.moves[n]; m != nil && m.intent && fits(m) {
 		return m, ""
 	}
 	if a.held[n] != "" {
@@ -541,6 +690,10 @@ func (a *auditor) proof(m *move) string {
 	}
 	if m.at != withReceiver && m.disproven {
 		return record.HeldContradiction
+	}
+	if m.at == withShop { // the claim was paid out, and should not have been
+		a.book[m.giver()] -= m.amount
+		a.book["shop/"+m.payer.String()] += m.amount
 	}
 	m.at, m.proven, m.settled, m.given = withReceiver, true, true, true
 	for _, o := range others {
@@ -636,7 +789,7 @@ func (a *auditor) report(t *terms, b *journal.SAMReport) (string, error) {
 func (a *auditor) observed(b *journal.Observation) (string, error) {
 	m := a.moves[b.Item]
 	switch {
-	case m == nil || !m.intent:
+	case m == nil || !m.intent || m.bill || m.carried:
 		return record.HeldUnknownItem, nil
 	case m.card != b.Card || m.counter != b.Counter || m.typ != b.TxType:
 		return record.HeldMismatch, nil

@@ -53,6 +53,14 @@ func (j *Judge) Judge(ctx context.Context, l record.Line, prepared *Prepared) (s
 		v.post(record.MasterName(r.No), ledger.Bill(r.Account, r.Amount))
 	case *record.Suspense:
 		err = j.named(v, r)
+	case *record.BillPaid:
+		err = j.billPaid(v, r)
+	case *record.Collected:
+		err = j.collected(v, r)
+	case *record.Replaced:
+		it := &ledger.Item{Name: r.Request, Kind: ledger.Carried, Shop: r.Shop, Card: r.Card, Amount: r.Amount, Intent: true}
+		v.add(it)
+		v.post(record.MasterName(r.No), it.Carry())
 	}
 	return v.done(), err
 }
@@ -144,7 +152,7 @@ func (j *Judge) entries(v *view, p *Prepared) error {
 	// Items of earlier batches that this one settles: their counters too.
 	var chain []storage.Counter
 	for _, it := range v.items {
-		if it != nil {
+		if it != nil && it.OfCard() {
 			if _, asked := v.chain[counterOf(it)]; !asked {
 				chain = append(chain, counterOf(it))
 			}
@@ -221,8 +229,12 @@ func (j *Judge) wants(p *Prepared) (w storage.Want) {
 			}
 		case *journal.CardSale:
 			w.Sales = append(w.Sales, b.Card)
-		case *journal.PurchaseOutcome, *journal.LoadOutcome, *journal.LoadAuthorised, *journal.CashReturned:
+		case *journal.PurchaseOutcome, *journal.LoadOutcome, *journal.LoadAuthorised, *journal.CashReturned, *journal.BillOutcome, *journal.ClaimOutcome:
 			outside(e.Ref)
+		case *journal.BillIntent:
+			w.Items = append(w.Items, e.Name)
+		case *journal.ClaimIntent:
+			w.Items, w.Counter = append(w.Items, e.Name), append(w.Counter, e.Name)
 		case *journal.Observation:
 			w.Items, w.Raw = append(w.Items, b.Item), append(w.Raw, b.Item)
 		}
@@ -259,6 +271,14 @@ func (e *entry) judge() error {
 		return e.loadOutcome(b)
 	case *journal.CashReturned:
 		return e.cashReturned(b)
+	case *journal.BillIntent:
+		return e.billIntent(b)
+	case *journal.BillOutcome:
+		return e.billOutcome(b)
+	case *journal.ClaimIntent:
+		return e.claimIntent(b)
+	case *journal.ClaimOutcome:
+		return e.claimOutcome(b)
 	case *journal.CardSale:
 		return e.cardSale(b)
 	case *journal.SAMReport:
@@ -270,7 +290,7 @@ func (e *entry) judge() error {
 	case *journal.Start:
 		return e.start(b)
 	}
-	return nil // shifts, void requests, answers and acts of staff move no value
+	return nil // shifts, void and card requests, answers and acts of staff move no value
 }
 
 // purse checks what every movement of a purse has.
@@ -660,7 +680,7 @@ func contains[T comparable](list []T, x T) bool {
 }
 
 func (e *entry) cashReturned(b *journal.CashReturned) error {
-	it, err := e.begun(ledger.TopUp)
+	it, err := e.begun(ledger.TopUp, ledger.CashBill)
 	if err != nil {
 		return err
 	}
@@ -732,7 +752,7 @@ func (e *entry) observation(b *journal.Observation) error {
 	if err != nil {
 		return err
 	}
-	if it == nil || !it.Intent {
+	if it == nil || !it.Intent || !it.OfCard() {
 		return verdict(record.HeldUnknownItem)
 	}
 	if it.Card != b.Card || it.Counter != b.Counter || it.TxType != b.TxType {

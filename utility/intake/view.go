@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sort"
 
+	"github.com/dianka/dianka/internal/canon"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/ledger"
@@ -28,6 +29,7 @@ type view struct {
 	sales    map[money.CardNumber]*storage.Sale
 	loads    map[journal.Name][]record.Load
 	voids    map[journal.Name]*record.Void
+	counter  map[journal.Name][]canon.Record
 	sams     map[money.SAMID]*storage.SAM
 	psams    map[storage.PSAMOf][]*storage.PSAM // of every epoch
 	moved    map[*storage.PSAM]bool
@@ -41,7 +43,7 @@ func newView(ctx context.Context, s storage.Storage, line record.Line) *view {
 		items: map[journal.Name]*ledger.Item{}, dirty: map[*ledger.Item]bool{},
 		chain: map[storage.Counter][]*ledger.Item{}, raw: map[journal.Name]journal.Body{},
 		accounts: map[money.AccountNumber]bool{}, sales: map[money.CardNumber]*storage.Sale{},
-		loads: map[journal.Name][]record.Load{}, voids: map[journal.Name]*record.Void{},
+		loads: map[journal.Name][]record.Load{}, voids: map[journal.Name]*record.Void{}, counter: map[journal.Name][]canon.Record{},
 		sams: map[money.SAMID]*storage.SAM{}, psams: map[storage.PSAMOf][]*storage.PSAM{}, moved: map[*storage.PSAM]bool{}, held: map[journal.Name]string{},
 		change: storage.Change{From: line.ID - 1, To: line.ID},
 	}
@@ -104,6 +106,9 @@ func (v *view) fetch(w storage.Want) error {
 			v.voids[n] = &d
 		}
 	}
+	for _, n := range w.Counter {
+		v.counter[n] = h.Counter[n]
+	}
 	for _, s := range w.SAMs {
 		if v.sams[s] == nil {
 			x := h.SAMs[s]
@@ -143,6 +148,9 @@ func counterOf(it *ledger.Item) storage.Counter {
 
 // join puts an item into its counter's list when that list was asked for.
 func (v *view) join(it *ledger.Item) {
+	if !it.OfCard() {
+		return
+	}
 	k := counterOf(it)
 	list, ok := v.chain[k]
 	if !ok {
@@ -228,6 +236,20 @@ func (v *view) void(n journal.Name) (*record.Void, error) {
 	}
 	err := v.fetch(storage.Want{Voids: []journal.Name{n}})
 	return v.voids[n], err
+}
+
+// decided gives the last decision of the counter under a name, nil when there
+// is none.
+func (v *view) decided(n journal.Name) (canon.Record, error) {
+	if _, ok := v.counter[n]; !ok {
+		if err := v.fetch(storage.Want{Counter: []journal.Name{n}}); err != nil {
+			return nil, err
+		}
+	}
+	if list := v.counter[n]; len(list) > 0 {
+		return list[len(list)-1], nil
+	}
+	return nil, nil
 }
 
 func (v *view) heldReason(n journal.Name) (string, error) {
@@ -324,6 +346,11 @@ func (v *view) apply(by journal.Name, it *ledger.Item, e ledger.Event) error {
 	if late {
 		v.alarm(record.AlarmLate, it.Name, fmt.Sprintf("shop %s, proved by %s", it.Shop, by))
 	}
+	return v.rebook(&before, it)
+}
+
+// rebook keeps the load SAM's book in step with an item.
+func (v *view) rebook(before, it *ledger.Item) error {
 	if it.SAM.IsZero() {
 		return nil
 	}
@@ -334,7 +361,7 @@ func (v *view) apply(by journal.Name, it *ledger.Item, e ledger.Event) error {
 	if s.Shop == 0 {
 		s.Shop = it.Shop
 	}
-	bookSAM(s, &before, -1)
+	bookSAM(s, before, -1)
 	bookSAM(s, it, +1)
 	return nil
 }

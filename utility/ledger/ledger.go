@@ -15,6 +15,8 @@ const (
 	TopUp      Kind = 1 // shop → card
 	Redemption Kind = 2 // card → customer, or suspense
 	VoidDebit  Kind = 3 // card → shop
+	CashBill   Kind = 4 // shop → customer: paid in cash. No card moves: what the utility decided is the proof
+	Carried    Kind = 5 // the value of a card that can't be read: card → claim, named by the request for its replacement
 )
 
 // State is where the item's value stands in the ledger.
@@ -22,12 +24,13 @@ type State uint8
 
 // States of an item.
 const (
-	Open     State = 0 // an intent or an authorisation; nothing posted
-	InHeld   State = 1 // unknown: the value is in held/<name>
-	Done     State = 2 // the receiver has it
-	NotDone  State = 3 // nothing moved, or it moved back
-	InClaim  State = 4 // not done and the cash was taken: the customer is owed it
-	Returned State = 5 // the claim was paid out in cash
+	Open      State = 0 // an intent or an authorisation; nothing posted
+	InHeld    State = 1 // unknown: the value is in held/<name>
+	Done      State = 2 // the receiver has it
+	NotDone   State = 3 // nothing moved, or it moved back
+	InClaim   State = 4 // not done and the cash was taken: the customer is owed it
+	Returned  State = 5 // the shop that owed the claim paid it out in cash, by its own word
+	Collected State = 6 // a shop, any, was agreed to pay the claim out, and has its value
 )
 
 // Event is a verified fact about an item.
@@ -51,16 +54,17 @@ var (
 	ErrNotOwed       = errors.New("ledger: no cash is owed")
 )
 
-// Item is one movement of card value, named by its intent.
+// Item is one movement of card value, or of a bill paid in cash, named by its
+// intent.
 type Item struct {
 	Name      journal.Name
 	Kind      Kind
 	State     State
 	Shop      money.ShopID
 	Card      money.CardNumber
-	Account   money.AccountNumber // of a redemption
+	Account   money.AccountNumber // of a redemption or a bill
 	Amount    money.Fen
-	Cash      bool // of a top-up: cash was taken
+	Cash      bool // of a top-up or a bill: cash was taken
 	TxType    uint8
 	Counter   uint16      // of the card, before its increment
 	SAM       money.SAMID // of an off-line top-up
@@ -99,8 +103,12 @@ func (it *Item) Exposed() money.Fen {
 	return 0
 }
 
+// OfCard reports whether a card moves by the item, at a step of one of its
+// counters.
+func (it *Item) OfCard() bool { return it.Kind != CashBill && it.Kind != Carried }
+
 func (it *Item) giver() Account {
-	if it.Kind == TopUp {
+	if it.Kind == TopUp || it.Kind == CashBill {
 		return Shop(it.Shop)
 	}
 	return Card(it.Card)
@@ -155,7 +163,7 @@ func (it *Item) Apply(e Event) (set []Posting, late bool, err error) {
 		if it.Final {
 			return nil, false, ErrContradiction // two cryptograms against each other: a cloned card
 		}
-		late = it.State == Returned || it.State == NotDone
+		late = it.State == Returned || it.State == NotDone || it.State == Collected
 		it.Final, it.Gave = true, true
 		return to(Done, it.receiver()), late, nil
 
@@ -208,10 +216,38 @@ func (it *Item) Apply(e Event) (set []Posting, late bool, err error) {
 // back is where the value of something not done goes: to the customer's claim
 // when cash was taken for it, else to the giver.
 func (it *Item) back(to func(State, Account) []Posting) []Posting {
-	if it.Kind == TopUp && it.Cash {
+	if (it.Kind == TopUp || it.Kind == CashBill) && it.Cash {
 		return to(InClaim, Claim(it.Name))
 	}
 	return to(NotDone, it.giver())
+}
+
+// Collect lets a shop pay a claim out: it gets the claim's value and the
+// customer its cash. At most once: it fails with ErrNotOwed when nothing waits.
+func (it *Item) Collect(by money.ShopID) ([]Posting, error) {
+	if it.State != InClaim {
+		return nil, ErrNotOwed
+	}
+	it.State = Collected
+	return move(it.Amount, Claim(it.Name), Shop(by)), nil
+}
+
+// Uncollect takes Collect back: nothing was paid out, and the claim waits
+// again. When a card's proof came in between, nothing is owed any more and the
+// value goes to who paid for it.
+func (it *Item) Uncollect(by money.ShopID) []Posting {
+	if it.State != Collected {
+		return move(it.Amount, Shop(by), it.giver())
+	}
+	it.State = InClaim
+	return move(it.Amount, Shop(by), Claim(it.Name))
+}
+
+// Carry makes the value of a card that can't be read the claim of the item's
+// name.
+func (it *Item) Carry() []Posting {
+	it.State, it.Final = InClaim, true
+	return move(it.Amount, Card(it.Card), Claim(it.Name))
 }
 
 // The sets of what is not an item.

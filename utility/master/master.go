@@ -19,7 +19,7 @@ import (
 var Kinds = []record.Kind{
 	record.KindEnrolled, record.KindShop, record.KindFloat, record.KindCommission, record.KindBill,
 	record.KindCards, record.KindBlockCard, record.KindCode, record.KindPolicy, record.KindLimits,
-	record.KindBlockTerminal, record.KindSuspense, record.KindFork,
+	record.KindBlockTerminal, record.KindSuspense, record.KindFork, record.KindCardAsked, record.KindReplaced,
 }
 
 // Terminal is an enrolled terminal.
@@ -40,6 +40,14 @@ type Epoch struct {
 	Key           ed25519.PublicKey // of its records
 }
 
+// Replacement is a request to replace a card that can't be read.
+type Replacement struct {
+	Name journal.Name // of the CardRequest: the number on the customer's slip
+	Card money.CardNumber
+	Shop money.ShopID
+	At   int64 // when it was asked for, ms since 1970
+}
+
 // Data is the fold. Its zero value is empty. It is guarded by its owner.
 type Data struct {
 	Shops     map[money.ShopID]record.Shop
@@ -53,6 +61,8 @@ type Data struct {
 	Forks     map[journal.Hash]bool            // heads of such batches
 	Number    uint64                           // of the last head-office record that posts
 
+	Replacements map[journal.Name]Replacement // asked for and not yet carried out
+
 	// Versions of what goes down: the line that last changed it.
 	HotlistAt, LimitsAt, RangesAt uint64
 	HotlistTime                   int64 // of that line, ms since 1970
@@ -65,6 +75,7 @@ func New() *Data {
 		Codes: map[record.Hash]record.Code{}, Terminals: map[money.TerminalID]*Terminal{},
 		Policies: map[money.TerminalID]record.Policy{}, Limits: map[money.TerminalID]wire.Limits{},
 		Frozen: map[money.TerminalID]bool{}, Forks: map[journal.Hash]bool{},
+		Replacements: map[journal.Name]Replacement{},
 	}
 }
 
@@ -94,6 +105,19 @@ func (d *Data) Apply(l record.Line) error {
 			delete(d.Blocked, r.Card)
 		}
 		d.HotlistAt, d.HotlistTime = l.ID, l.At
+	case *record.CardAsked:
+		if q := &r.Question; r.Answer.Refused == wire.OK {
+			if !d.Blocked[q.Request.Card] {
+				d.Blocked[q.Request.Card] = true
+				d.HotlistAt, d.HotlistTime = l.ID, l.At
+			}
+			if q.Request.Wish == journal.WishReplace {
+				d.Replacements[q.Name] = Replacement{Name: q.Name, Card: q.Request.Card, Shop: r.Shop, At: l.At}
+			}
+		}
+	case *record.Replaced:
+		d.Number = r.No
+		delete(d.Replacements, r.Request)
 	case *record.Code:
 		d.Codes[r.Hash] = *r
 	case *record.Policy:

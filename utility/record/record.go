@@ -36,6 +36,9 @@ const (
 	KindVoid      Kind = 4 // Void: a void was agreed or refused
 	KindAllowance Kind = 5 // Allowance: a load SAM's allowance was signed
 	KindEnrolled  Kind = 6 // Enrolled: a terminal began an epoch
+	KindBillPaid  Kind = 7 // BillPaid: a bill paid in cash was taken, or not
+	KindCollected Kind = 8 // Collected: a claim may be paid out by a shop, or not, or not any more
+	KindCardAsked Kind = 9 // CardAsked: a card was blocked at a counter, or not
 
 	KindShop          Kind = 20
 	KindFloat         Kind = 21
@@ -49,6 +52,7 @@ const (
 	KindBlockTerminal Kind = 29
 	KindSuspense      Kind = 30
 	KindCommission    Kind = 31
+	KindReplaced      Kind = 32 // Replaced: the value of a card that can't be read became a claim
 )
 
 // Hash is SHA-256.
@@ -102,6 +106,80 @@ type Void struct {
 func (r *Void) Fields(c *canon.Codec) {
 	r.Question.Fields(c)
 	r.Answer.Fields(c)
+}
+
+// BillPaid is the answer to a question about a bill paid in cash.
+type BillPaid struct {
+	Question wire.BillQuestion
+	Answer   wire.Agreement
+	Shop     money.ShopID
+}
+
+func (r *BillPaid) Fields(c *canon.Codec) {
+	r.Question.Fields(c)
+	r.Answer.Fields(c)
+	canon.U32(c, &r.Shop)
+}
+
+// Collected is the answer to a question about a claim. Undo takes back what
+// was agreed before under the same name.
+type Collected struct {
+	Question wire.CollectQuestion
+	Answer   wire.Agreement
+	Shop     money.ShopID // that pays out
+	Undo     bool
+}
+
+func (r *Collected) Fields(c *canon.Codec) {
+	r.Question.Fields(c)
+	r.Answer.Fields(c)
+	canon.U32(c, &r.Shop)
+	canon.Bool(c, &r.Undo)
+}
+
+// CardAsked is the answer to a request about a card.
+type CardAsked struct {
+	Question wire.CardQuestion
+	Answer   wire.Agreement
+	Shop     money.ShopID
+}
+
+func (r *CardAsked) Fields(c *canon.Codec) {
+	r.Question.Fields(c)
+	r.Answer.Fields(c)
+	canon.U32(c, &r.Shop)
+}
+
+// DecidedName is the name under which a bill, a claim or a card was decided;
+// the zero name for any other record.
+func DecidedName(r canon.Record) journal.Name {
+	switch r := r.(type) {
+	case *BillPaid:
+		return r.Question.Name
+	case *Collected:
+		return r.Question.Name
+	case *CardAsked:
+		return r.Question.Name
+	}
+	return journal.Name{}
+}
+
+// Replaced makes the value of a card a claim under the name of the request
+// for its replacement.
+type Replaced struct {
+	No      uint64
+	Request journal.Name
+	Card    money.CardNumber
+	Shop    money.ShopID // at which it was asked for
+	Amount  money.Fen
+}
+
+func (r *Replaced) Fields(c *canon.Codec) {
+	canon.U64(c, &r.No)
+	journal.NameFields(c, &r.Request)
+	canon.Fixed(c, r.Card[:])
+	canon.U32(c, &r.Shop)
+	canon.I64(c, &r.Amount)
 }
 
 // Allowance is an allowance as it was signed.
@@ -315,6 +393,14 @@ func Decode(l Line) (canon.Record, error) {
 		r = &Load{}
 	case KindVoid:
 		r = &Void{}
+	case KindBillPaid:
+		r = &BillPaid{}
+	case KindCollected:
+		r = &Collected{}
+	case KindCardAsked:
+		r = &CardAsked{}
+	case KindReplaced:
+		r = &Replaced{}
 	case KindAllowance:
 		r = &Allowance{}
 	case KindEnrolled:
@@ -376,8 +462,8 @@ const (
 	HeldTwice         = "counter_twice" // the card's counter was proven by another entry: a clone
 	HeldNotInRange    = "not_in_range"  // the shop may not sell this card
 	HeldSold          = "already_sold"
-	HeldNotAgreed     = "not_agreed"   // the utility agreed to no such void
-	HeldNotOwed       = "not_owed"     // no cash is owed for that load
+	HeldNotAgreed     = "not_agreed"   // the utility agreed to no such void, bill or payment of a claim
+	HeldNotOwed       = "not_owed"     // no cash is owed for that load or bill
 	HeldUnknownItem   = "unknown_item" // an observation of nothing we know
 )
 

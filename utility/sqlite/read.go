@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dianka/dianka/internal/canon"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/ledger"
@@ -175,7 +176,7 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 	h := storage.Have{
 		Raw: map[journal.Name][]byte{}, Items: map[journal.Name]ledger.Item{}, Accounts: map[money.AccountNumber]string{},
 		Sales: map[money.CardNumber]storage.Sale{}, Loads: map[journal.Name][]record.Load{}, Voids: map[journal.Name]record.Void{},
-		SAMs: map[money.SAMID]storage.SAM{}, Held: map[journal.Name]string{},
+		Counter: map[journal.Name][]canon.Record{}, SAMs: map[money.SAMID]storage.SAM{}, Held: map[journal.Name]string{},
 	}
 	const named = " CROSS JOIN %s x ON x.terminal = w.t AND x.epoch = w.e AND x.seq = w.s"
 	item := func(r *sql.Rows) error {
@@ -210,7 +211,7 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 	err := errors.Join(
 		d.raw(ctx, w.Raw, h.Raw),
 		d.among(ctx, byName, "t, e, s", nameKeys(w.Items), "SELECT "+itemCols+" FROM w"+fmt.Sprintf(named, "item"), item),
-		d.among(ctx, byStep, "c, l, n", chain, "SELECT "+itemCols+" FROM w CROSS JOIN item x ON x.card = w.c AND x.load = w.l AND x.counter = w.n", item),
+		d.among(ctx, byStep, "c, l, n", chain, "SELECT "+itemCols+" FROM w CROSS JOIN item x ON x.card = w.c AND x.load = w.l AND x.counter = w.n WHERE x.kind < 4", item),
 		d.among(ctx, byNumber, "n", accounts, "SELECT number, owner FROM w CROSS JOIN account ON number = n", func(r *sql.Rows) error {
 			var a storage.Account
 			err := r.Scan(&a.Number, &a.Owner)
@@ -258,6 +259,18 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 			if err == nil {
 				x := rec.(*record.Void)
 				h.Voids[x.Question.Name] = *x
+			}
+			return err
+		}),
+		d.among(ctx, byName, "t, e, s", nameKeys(w.Counter), "SELECT "+lineColumns+" FROM w CROSS JOIN log ON log.terminal = w.t AND log.epoch = w.e AND log.first = w.s WHERE log.kind IN (7, 8, 9) ORDER BY log.id", func(r *sql.Rows) error {
+			l, err := scanLine(r)
+			if err != nil {
+				return err
+			}
+			rec, err := record.Decode(l)
+			if err == nil {
+				n := record.DecidedName(rec)
+				h.Counter[n] = append(h.Counter[n], rec)
 			}
 			return err
 		}),
@@ -358,7 +371,7 @@ func (d *DB) Items(ctx context.Context, q storage.ItemQuery, f func(ledger.Item)
 		where = append(where, "flags & 16")
 	}
 	if q.Doubted { // intent accepted, not final; a load only when MAC2 may have been given
-		where = append(where, "state IN (3, 4, 5) AND flags & 10 = 2 AND (load = 0 OR flags & 4 OR sam IS NOT NULL)")
+		where = append(where, "state IN (3, 4, 5, 6) AND flags & 10 = 2 AND kind < 4 AND (load = 0 OR flags & 4 OR sam IS NOT NULL)")
 	}
 	return d.each(ctx, func(r *sql.Rows) error {
 		it, err := scanItem(r)

@@ -29,17 +29,25 @@ import (
 	_ "modernc.org/sqlite" // driver "sqlite"
 )
 
-// schemaVersion is in PRAGMA user_version. Version 1 had no books of PSAMs.
-const schemaVersion = 2
+// schemaVersion is in PRAGMA user_version. Version 1 had no books of PSAMs,
+// version 2 no decisions of the counter.
+const schemaVersion = 3
 
 //go:embed log.sql
 var logSchema string
 
+//go:embed counter.sql
+var counterSchema string // of the log, since version 3
+
 //go:embed schema.sql
 var schema string
 
-// derived1 are the tables of version 1 that are made from the log.
-var derived1 = []string{"cursor", "item", "posting", "balance", "held", "alarm", "sale", "account", "sam"}
+// derived1 and derived2 are the tables of those versions that are made from
+// the log.
+var (
+	derived1 = []string{"cursor", "item", "posting", "balance", "held", "alarm", "sale", "account", "sam"}
+	derived2 = append(derived1[:len(derived1):len(derived1)], "psam")
+)
 
 // DB is a storage in one file. It may be used from any goroutine.
 type DB struct {
@@ -94,10 +102,14 @@ func (d *DB) open(ctx context.Context) (err error) {
 		return nil
 	case 0:
 		return d.make(ctx, logSchema)
-	case 1:
+	case 1, 2:
 		// The log is the record. What is made from it is made anew, line by
 		// line, when the service next runs.
-		return d.make(ctx, "DROP TABLE "+strings.Join(derived1, "; DROP TABLE ")+";")
+		derived := derived2
+		if version == 1 {
+			derived = derived1
+		}
+		return d.make(ctx, "DROP TABLE "+strings.Join(derived, "; DROP TABLE ")+";")
 	}
 	return fmt.Errorf("version %d: %w", version, storage.ErrSchema)
 }
@@ -105,7 +117,7 @@ func (d *DB) open(ctx context.Context) (err error) {
 // make runs what comes before the tables that are made from the log, and makes
 // those, all in one commit.
 func (d *DB) make(ctx context.Context, first string) error {
-	_, err := d.conn.ExecContext(ctx, fmt.Sprintf("BEGIN IMMEDIATE;\n%s\n%s\nPRAGMA user_version = %d;\nCOMMIT;", first, schema, schemaVersion))
+	_, err := d.conn.ExecContext(ctx, fmt.Sprintf("BEGIN IMMEDIATE;\n%s\n%s\n%s\nPRAGMA user_version = %d;\nCOMMIT;", first, counterSchema, schema, schemaVersion))
 	return err
 }
 
@@ -215,7 +227,7 @@ func (d *DB) append(t *storage.Tail, lines []record.Line) error {
 // batch, or of what was decided.
 func about(l record.Line) (n journal.Name, last uint64, head []byte, err error) {
 	switch l.Kind {
-	case record.KindEntries, record.KindFork, record.KindLoad, record.KindVoid:
+	case record.KindEntries, record.KindFork, record.KindLoad, record.KindVoid, record.KindBillPaid, record.KindCollected, record.KindCardAsked:
 	default:
 		return n, 0, nil, nil
 	}
@@ -231,7 +243,8 @@ func about(l record.Line) (n journal.Name, last uint64, head []byte, err error) 
 	case *record.Void:
 		return r.Question.Name, r.Question.Name.Seq, nil, nil
 	}
-	return n, 0, nil, nil
+	n = record.DecidedName(r)
+	return n, n.Seq, nil, nil
 }
 
 // chunk is how many rows one statement inserts at most; what is left over goes
@@ -311,8 +324,12 @@ func itemRow(it *ledger.Item) []any {
 	if !it.SAM.IsZero() {
 		sam, stamp = it.SAM[:], it.Stamp[:]
 	}
+	card := it.Card[:]
+	if it.Kind == ledger.CashBill {
+		card = []byte{} // at no step of no card
+	}
 	return []any{terminal(it.Name.Terminal), int64(it.Name.Epoch), int64(it.Name.Seq), int64(it.Kind), int64(it.State),
-		int64(it.Shop), it.Card[:], int64(it.Account), int64(it.Amount), int64(it.TxType), flag(it.Load()), int64(it.Counter),
+		int64(it.Shop), card, int64(it.Account), int64(it.Amount), int64(it.TxType), flag(it.Load()), int64(it.Counter),
 		flags, int64(it.Exposed()), sam, stamp, int64(it.Void.Epoch), int64(it.Void.Seq), int64(it.VoidDebit.Epoch), int64(it.VoidDebit.Seq)}
 }
 

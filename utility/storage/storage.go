@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/dianka/dianka/internal/canon"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/ledger"
@@ -185,6 +186,7 @@ type Want struct {
 	Sales    []money.CardNumber
 	Loads    []journal.Name // authorisations under these names
 	Voids    []journal.Name // answers to void requests
+	Counter  []journal.Name // decisions under these names about bills, claims and cards
 	SAMs     []money.SAMID
 	PSAMs    []PSAMOf
 	Held     []journal.Name
@@ -198,6 +200,7 @@ type Have struct {
 	Sales    map[money.CardNumber]Sale
 	Loads    map[journal.Name][]record.Load // in order of issue
 	Voids    map[journal.Name]record.Void
+	Counter  map[journal.Name][]canon.Record // *record.BillPaid, *record.Collected, *record.CardAsked in order of issue
 	SAMs     map[money.SAMID]SAM
 	PSAMs    []PSAM // of every epoch
 	Held     map[journal.Name]string

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/dianka/dianka/internal/canon"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/ledger"
@@ -225,14 +226,14 @@ func (m *Memory) Fetch(ctx context.Context, w storage.Want) (storage.Have, error
 	h := storage.Have{
 		Raw: map[journal.Name][]byte{}, Items: pick(w.Items, m.items), Accounts: pick(w.Accounts, m.accounts),
 		Sales: pick(w.Sales, m.sales), SAMs: pick(w.SAMs, m.sams),
-		Loads: map[journal.Name][]record.Load{}, Voids: map[journal.Name]record.Void{}, Held: map[journal.Name]string{},
+		Loads: map[journal.Name][]record.Load{}, Voids: map[journal.Name]record.Void{}, Counter: map[journal.Name][]canon.Record{}, Held: map[journal.Name]string{},
 	}
 	for n, x := range pick(w.Held, m.held) {
 		h.Held[n] = x.Reason
 	}
 	if len(w.Chain) > 0 {
 		for n, it := range m.items {
-			if slices.Contains(w.Chain, storage.Counter{Card: it.Card, Load: it.Load(), Value: it.Counter}) {
+			if it.OfCard() && slices.Contains(w.Chain, storage.Counter{Card: it.Card, Load: it.Load(), Value: it.Counter}) {
 				h.Items[n] = it
 			}
 		}
@@ -257,11 +258,13 @@ func (m *Memory) Fetch(ctx context.Context, w storage.Want) (storage.Have, error
 			}
 		}
 	}
-	if len(w.Loads)+len(w.Voids) == 0 {
+	if len(w.Loads)+len(w.Voids)+len(w.Counter) == 0 {
 		return h, nil
 	}
 	for _, l := range m.log {
-		if l.Kind != record.KindLoad && l.Kind != record.KindVoid {
+		switch l.Kind {
+		case record.KindLoad, record.KindVoid, record.KindBillPaid, record.KindCollected, record.KindCardAsked:
+		default:
 			continue
 		}
 		rec, err := record.Decode(l)
@@ -276,6 +279,10 @@ func (m *Memory) Fetch(ctx context.Context, w storage.Want) (storage.Have, error
 		case *record.Void:
 			if n := r.Question.Name; slices.Contains(w.Voids, n) {
 				h.Voids[n] = *r
+			}
+		default:
+			if n := record.DecidedName(rec); slices.Contains(w.Counter, n) {
+				h.Counter[n] = append(h.Counter[n], rec)
 			}
 		}
 	}
@@ -332,8 +339,8 @@ func (m *Memory) Postings(_ context.Context, a ledger.Account, f func(storage.Po
 // Items is of storage.Storage.
 func (m *Memory) Items(_ context.Context, q storage.ItemQuery, f func(ledger.Item) error) error {
 	return each(m.items, func(a, b ledger.Item) int { return byName(a.Name, b.Name) }, func(it ledger.Item) error {
-		doubted := (it.State == ledger.NotDone || it.State == ledger.InClaim || it.State == ledger.Returned) &&
-			it.Intent && !it.Final && (!it.Load() || it.Gave || !it.SAM.IsZero())
+		doubted := (it.State == ledger.NotDone || it.State == ledger.InClaim || it.State == ledger.Returned || it.State == ledger.Collected) &&
+			it.OfCard() && it.Intent && !it.Final && (!it.Load() || it.Gave || !it.SAM.IsZero())
 		if q.State != nil && it.State != *q.State || q.Card != nil && it.Card != *q.Card ||
 			q.Exposed && it.Exposed() <= 0 || q.Nameless && !it.Nameless || q.Doubted && !doubted {
 			return nil

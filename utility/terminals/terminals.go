@@ -40,6 +40,10 @@ type Service interface {
 	AgreeVoid(ctx context.Context, from money.TerminalID, q wire.VoidQuestion) (wire.Agreement, error)
 	IssueAllowance(ctx context.Context, from money.TerminalID, r wire.AllowanceRequest) (wire.AllowanceAnswer, error)
 	Account(ctx context.Context, from money.TerminalID, q wire.AccountQuestion) (wire.AccountAnswer, error)
+	TakeBill(ctx context.Context, from money.TerminalID, q wire.BillQuestion) (wire.Agreement, error)
+	LookUpClaim(ctx context.Context, from money.TerminalID, q wire.ClaimQuestion) (wire.ClaimAnswer, error)
+	Collect(ctx context.Context, from money.TerminalID, q wire.CollectQuestion) (wire.Agreement, error)
+	AskCard(ctx context.Context, from money.TerminalID, q wire.CardQuestion) (wire.Agreement, error)
 	Enrol(ctx context.Context, e utility.Enrolment) (utility.Enrolled, error)
 	Seal(what string, r canon.Record) []byte
 	PublicKey() ed25519.PublicKey
@@ -154,6 +158,27 @@ func NewHandler(svc Service, ca *pki.Authority, opt Options) http.Handler {
 	})
 	handle(d, mux, wire.PathAccounts, "account", maxQuestion, func(ctx context.Context, t pki.Terminal, q wire.AccountQuestion) (wire.AccountAnswer, error) {
 		return svc.Account(ctx, t.ID, q)
+	})
+	handle(d, mux, wire.PathBills, "bill", maxQuestion, func(ctx context.Context, t pki.Terminal, q wire.BillQuestion) (wire.Agreement, error) {
+		if err := own(t, q.Name.Terminal, q.Name.Epoch); err != nil {
+			return wire.Agreement{}, err
+		}
+		return svc.TakeBill(ctx, t.ID, q)
+	})
+	handle(d, mux, wire.PathClaims, "claim", maxQuestion, func(ctx context.Context, t pki.Terminal, q wire.ClaimQuestion) (wire.ClaimAnswer, error) {
+		return svc.LookUpClaim(ctx, t.ID, q) // of any terminal: whoever has the number has the slip
+	})
+	handle(d, mux, wire.PathCollects, "collect", maxQuestion, func(ctx context.Context, t pki.Terminal, q wire.CollectQuestion) (wire.Agreement, error) {
+		if err := own(t, q.Name.Terminal, q.Name.Epoch); err != nil {
+			return wire.Agreement{}, err
+		}
+		return svc.Collect(ctx, t.ID, q)
+	})
+	handle(d, mux, wire.PathCards, "card", maxQuestion, func(ctx context.Context, t pki.Terminal, q wire.CardQuestion) (wire.Agreement, error) {
+		if err := own(t, q.Name.Terminal, q.Name.Epoch); err != nil {
+			return wire.Agreement{}, err
+		}
+		return svc.AskCard(ctx, t.ID, q)
 	})
 	handle(d, mux, wire.PathRenew, "renewed", maxQuestion, d.renew)
 	mux.HandleFunc("POST "+wire.PathEnrol, d.enrol)

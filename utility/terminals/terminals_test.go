@@ -87,6 +87,18 @@ func (c *canned) IssueAllowance(ctx context.Context, from money.TerminalID, r wi
 func (c *canned) Account(ctx context.Context, from money.TerminalID, q wire.AccountQuestion) (wire.AccountAnswer, error) {
 	return wire.AccountAnswer{}, c.call(ctx, "account", from)
 }
+func (c *canned) TakeBill(ctx context.Context, from money.TerminalID, q wire.BillQuestion) (wire.Agreement, error) {
+	return wire.Agreement{}, c.call(ctx, "bill", from)
+}
+func (c *canned) LookUpClaim(ctx context.Context, from money.TerminalID, q wire.ClaimQuestion) (wire.ClaimAnswer, error) {
+	return wire.ClaimAnswer{}, c.call(ctx, "claim", from)
+}
+func (c *canned) Collect(ctx context.Context, from money.TerminalID, q wire.CollectQuestion) (wire.Agreement, error) {
+	return wire.Agreement{}, c.call(ctx, "collect", from)
+}
+func (c *canned) AskCard(ctx context.Context, from money.TerminalID, q wire.CardQuestion) (wire.Agreement, error) {
+	return wire.Agreement{}, c.call(ctx, "card", from)
+}
 func (c *canned) Enrol(ctx context.Context, e utility.Enrolment) (utility.Enrolled, error) {
 	return utility.Enrolled{Terminal: e.Terminal, Epoch: 1}, c.call(ctx, "enrol", e.Terminal)
 }
