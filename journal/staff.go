@@ -18,6 +18,7 @@ const (
 	ActLogout      Act = 4
 	ActAgree       Act = 5 // agreed as second person to the void of the top-up Ref; the VoidRequest is the next entry
 	ActRefused     Act = 6 // wanted what the person has no right to; Detail is the right
+	ActReprint     Act = 20 // printed the slip of the transaction Ref again; Detail is which reprint of it, from 1
 )
 
 // Staff is what a person of the staff did that moves no value. What moves
@@ -38,11 +39,11 @@ func (b *Staff) Fields(c *canon.Codec) {
 }
 
 var acts = map[Act]string{
-	ActLogin: "login", ActLoginFailed: "login_failed", ActLock: "lock", ActLogout: "logout", ActAgree: "agree", ActRefused: "refused",
+	ActLogin: "login", ActLoginFailed: "login_failed", ActLock: "lock", ActLogout: "logout", ActAgree: "agree", ActRefused: "refused", ActReprint: "reprint",
 }
 
 // String gives a stable word: "login", "login_failed", "lock", "logout",
-// "agree", "refused", or the number of an act that this program does not know.
+// "agree", "refused", "reprint", or the number of an act that this program does not know.
 func (a Act) String() string {
 	if s, ok := acts[a]; ok {
 		return s

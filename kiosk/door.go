@@ -29,15 +29,16 @@ type Staff struct {
 
 // Rights that a person may hold.
 const (
-	RightTopUp  = "topup" // with giving cash back
-	RightRedeem = "redeem"
-	RightSell   = "sell"
-	RightVoid   = "void"
-	RightShift  = "shift"
+	RightTopUp   = "topup" // with giving cash back
+	RightRedeem  = "redeem"
+	RightSell    = "sell"
+	RightVoid    = "void"
+	RightShift   = "shift"
+	RightReprint = "reprint" // a slip that came out before
 )
 
 // Rights lists every right.
-var Rights = []string{RightTopUp, RightRedeem, RightSell, RightVoid, RightShift}
+var Rights = []string{RightTopUp, RightRedeem, RightSell, RightVoid, RightShift, RightReprint}
 
 // Errors of the staff list.
 var (

@@ -46,6 +46,8 @@ type Terminal interface {
 	CloseShift(ctx context.Context, who terminal.Who, counted money.Fen) (store.Shift, error)
 	Note(ctx context.Context, who terminal.Who, s journal.Staff) error
 	StaffActs(max int) ([]journal.Entry, error)
+	Known(tok journal.Token) (bool, error)
+	Reprint(ctx context.Context, who terminal.Who, name journal.Name) (uint32, error)
 }
 
 // Link tells what the screens show of the link to the utility.
@@ -121,6 +123,8 @@ type Config struct {
 	Desk     Desk // nil except in --sim
 	Staff    []Staff
 	Shop     string           // the shop's name on the screens, may be empty
+	Printer  Printer          // nil: no printer
+	Slips    Slips            // how and when slips are printed
 	Hosts    []string         // names by which browsers may call, beside localhost and loopback addresses
 	Clock    func() time.Time // for the ages on screens; nil: time.Now. Locks and waits never use it
 	Log      *slog.Logger     // nil: discard
@@ -140,6 +144,7 @@ type Server struct {
 	log      *slog.Logger
 	words    *messages
 	door     *door
+	spool    *spool
 	screens  chan struct{} // one element for each event stream
 	lookups  *rate.Limiter // accounts that customers look up
 	logins   *rate.Limiter // right PINs: each is an entry of the journal
@@ -159,6 +164,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if err := cfg.fillSlips(); err != nil {
+		return nil, err
+	}
 	w, err := loadMessages()
 	if err != nil {
 		return nil, err
@@ -168,7 +176,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log, words: w, door: d,
+		cfg: cfg, log: cfg.Log, words: w, door: d, spool: newSpool(),
 		screens: make(chan struct{}, MaxScreens),
 		lookups: rate.NewLimiter(rate.Every(3*time.Second), 10),
 		logins:  rate.NewLimiter(rate.Every(5*time.Second), 30),
@@ -211,6 +219,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	h := s.http()
 	defer context.AfterFunc(ctx, s.stop)()
 	done := make(chan error, 1)
+	go s.printSettled(s.shutdown)
 	go func() { done <- h.Serve(l) }()
 	select {
 	case err := <-done:

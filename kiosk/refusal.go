@@ -27,6 +27,7 @@ const (
 	CodeScreens     terminal.Code = "too_many_screens"
 	CodeTooMany     terminal.Code = "too_many_questions"
 	CodeNoPage      terminal.Code = "no_page"
+	CodePrinter     terminal.Code = "printer"   // no slip can be printed; Detail is the printer's state, or "none"
 	CodeDesk        terminal.Code = "desk"      // the simulated desk can't do that now
 	CodeInternal    terminal.Code = "internal"  // a question failed; no money was asked to move
 	CodeUncertain   terminal.Code = "uncertain" // a money call failed inside: it is not known whether anything happened
@@ -43,7 +44,7 @@ var statuses = map[terminal.Code]int{
 	CodeWrongHost: http.StatusMisdirectedRequest,
 	CodeNoPage:    http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound,
 	CodeInternal: http.StatusInternalServerError, CodeUncertain: http.StatusInternalServerError,
-	CodeScreens:         http.StatusServiceUnavailable,
+	CodeScreens: http.StatusServiceUnavailable, CodePrinter: http.StatusServiceUnavailable,
 	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,
 	terminal.CodeNoLoadSAM: http.StatusServiceUnavailable, terminal.CodeSAMSwapped: http.StatusServiceUnavailable,
 	terminal.CodeJournalOld: http.StatusServiceUnavailable, terminal.CodePSAMTwin: http.StatusServiceUnavailable,
@@ -76,7 +77,7 @@ type refusalView struct {
 	Limit  money.Fen `json:"limit,omitempty"`
 	Left   int       `json:"left,omitempty"`
 	Detail string    `json:"detail,omitempty"`
-	Why    Words     `json:"why,omitempty"` // the utility's reason, when Detail is a code of the utility
+	Why    Words     `json:"why,omitempty"` // the utility's reason, when Detail is a code of the utility; the printer's state for CodePrinter
 }
 
 func (s *Server) refusalView(r *terminal.Refusal) refusalView {
@@ -86,6 +87,8 @@ func (s *Server) refusalView(r *terminal.Refusal) refusalView {
 	}
 	if key := "utility." + r.Detail; r.Detail != "" && s.words.has(key) {
 		v.Why = s.words.words(key)
+	} else if r.Code == CodePrinter {
+		v.Why = s.words.words("printer." + r.Detail + ".sentence")
 	}
 	return v
 }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/tarm/serial"
 )
 
 // Errors of the line to a printer.
@@ -75,21 +73,6 @@ type guarded struct {
 }
 
 func (g guarded) Close() error { return errors.Join(g.ReadWriteCloser.Close(), g.guard.Close()) }
-
-func openSerial(device string, baud int) (Line, error) {
-	g, err := guardSerial(device)
-	if err != nil {
-		return Line{}, err
-	}
-	p, err := serial.OpenPort(&serial.Config{Name: device, Baud: baud, ReadTimeout: tick})
-	if err != nil {
-		g.Close()
-		return Line{}, fmt.Errorf("%s: %w", device, busy(err))
-	}
-	g.seal()
-	p.Flush()
-	return Line{guarded{p, g}, true, baud / 10, func() { p.Flush() }}, nil
-}
 
 // openFile opens a device file once: the driver of USB printers allows no
 // second descriptor.

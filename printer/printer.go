@@ -272,7 +272,7 @@ func (p *Printer) ask() Status {
 		l, err := p.open(ctx)
 		cancel()
 		if err != nil {
-			return p.say(Status{Detail: err.Error()})
+			return p.say(Status{Detail: err.Error(), InUse: errors.Is(err, ErrInUse)})
 		}
 		p.wire = newWire(l)
 	}

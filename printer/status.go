@@ -30,6 +30,7 @@ type Status struct {
 	Cutter        bool
 	Unrecoverable bool
 	Recoverable   bool // an error that ends by itself, as a hot head
+	InUse         bool // another program holds the line
 	At            time.Time
 	Detail        string // why there was no answer, for the technician
 }

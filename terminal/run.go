@@ -33,6 +33,8 @@ type Terminal struct {
 	seen     map[observation]bool // items already observed on this insertion, so that a card is asked once
 	inquired int                  // questions how something ended that were asked
 
+	reprints sync.Mutex // one at a time counts and writes a reprint
+
 	linkUp chan struct{} // the link is back: look after the load SAM now
 
 	mu      sync.Mutex // guards what Status shows

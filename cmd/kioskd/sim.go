@@ -49,7 +49,7 @@ type person struct {
 
 func people() []person {
 	return []person{
-		{kiosk.Staff{ID: 1, Name: "小陈 Chen", PINHash: "$argon2id$v=19$m=19456,t=2,p=1$cV9E68XjjzaGyrM1D4/ezw$ZcpzhXNKnCDWxoux5bsq3kTpN9Nk4ksvNzk+OnWKiqc", Rights: []string{kiosk.RightTopUp, kiosk.RightRedeem, kiosk.RightSell, kiosk.RightVoid, kiosk.RightShift}}, "1234"},
+		{kiosk.Staff{ID: 1, Name: "小陈 Chen", PINHash: "$argon2id$v=19$m=19456,t=2,p=1$cV9E68XjjzaGyrM1D4/ezw$ZcpzhXNKnCDWxoux5bsq3kTpN9Nk4ksvNzk+OnWKiqc", Rights: []string{kiosk.RightTopUp, kiosk.RightRedeem, kiosk.RightSell, kiosk.RightVoid, kiosk.RightShift, kiosk.RightReprint}}, "1234"},
 		{kiosk.Staff{ID: 2, Name: "店长王 Wang", PINHash: "$argon2id$v=19$m=19456,t=2,p=1$bdkVkkSS4tSRoceBrRf0eQ$tp2gvRTzX3BMowirqVVzHWqhN4gBvpBIzGitq1IAF+E", Rights: kiosk.Rights}, "2468"},
 	}
 }
@@ -91,7 +91,7 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 		staff = append(staff, p.Staff)
 	}
 	screens, err := kiosk.New(kiosk.Config{
-		Terminal: d.Station.Terminal, Link: d.Station, Desk: d, Staff: staff, Shop: "幸福路便利店", Clock: d.Clock, Log: o.Log,
+		Terminal: d.Station.Terminal, Link: d.Station, Desk: d, Printer: d.Printer(), Slips: kiosk.Slips{Issuer: "申城供电公司"}, Staff: staff, Shop: "幸福路便利店", Clock: d.Clock, Log: o.Log,
 	})
 	if err != nil {
 		return err
