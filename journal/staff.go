@@ -16,8 +16,8 @@ const (
 	ActLoginFailed Act = 2 // number or PIN was wrong, or too many were before; nobody is known to have been there: the actor is the system
 	ActLock        Act = 3 // the screen locked itself; the actor is the system
 	ActLogout      Act = 4
-	ActAgree       Act = 5 // agreed as second person to the void of the top-up Ref; the VoidRequest is the next entry
-	ActRefused     Act = 6 // wanted what the person has no right to; Detail is the right
+	ActAgree       Act = 5  // agreed as second person to the void of the top-up Ref; the VoidRequest is the next entry
+	ActRefused     Act = 6  // wanted what the person has no right to; Detail is the right
 	ActReprint     Act = 20 // printed the slip of the transaction Ref again; Detail is which reprint of it, from 1
 )
 
