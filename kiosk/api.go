@@ -41,6 +41,8 @@ func (s *Server) api(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v1/claims/{id}/payout", moneyCall(s, RightTopUp, s.collectClaim))
 	mux.HandleFunc("POST /api/v1/blocks", moneyCall(s, RightReplace, s.blockCard))
 	mux.HandleFunc("POST /api/v1/replacements", moneyCall(s, RightReplace, s.replaceCard))
+	mux.HandleFunc("POST /api/v1/transactions/{id}/print", s.postPrint)
+	mux.HandleFunc("GET /api/v1/transactions/{id}/slip.svg", s.getSlip)
 
 	mux.HandleFunc("POST /api/v1/shift/open", s.openShift)
 
@@ -101,7 +103,7 @@ type wish struct {
 
 // moneyCall wraps a call that moves value. What it began is finished even
 // when the browser goes away.
-func moneyCall[T any](s *Server, right string, do func(context.Context, *wish, T) (terminal.Receipt, error)) http.HandlerFunc {
+func moneyCall[T hasSlip](s *Server, right string, do func(context.Context, *wish, T) (terminal.Receipt, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := s.allowed(r, right)
 		if err != nil {
@@ -126,8 +128,15 @@ func moneyCall[T any](s *Server, right string, do func(context.Context, *wish, T
 			return
 		}
 		defer s.door.hold(c.s)()
+		ctx := context.WithoutCancel(r.Context())
+		known, end, err := s.mayPrint(ctx, m.token, body.slips())
+		defer end()
+		if err != nil {
+			s.refuse(w, r, err, CodeUncertain)
+			return
+		}
 		defer s.holders.add(c.screen())()
-		rc, err := do(context.WithoutCancel(r.Context()), &m, body)
+		rc, err := do(ctx, &m, body)
 		if err != nil {
 			// The card may have moved although nobody could write it down:
 			// the intent on disk has a number, and that is what we tell.
@@ -142,7 +151,10 @@ func moneyCall[T any](s *Server, right string, do func(context.Context, *wish, T
 				return
 			}
 		}
-		writeJSON(w, http.StatusOK, s.receiptView(rc, m.wanted))
+		v := s.receiptView(rc, m.wanted)
+		s.printAfter(&m, rc, v.Overall, body.slips(), known)
+		v.Slip = s.slipView(rc)
+		writeJSON(w, http.StatusOK, v)
 	}
 }
 
@@ -164,6 +176,7 @@ type topUpBody struct {
 	Amount   money.Fen        `json:"amount"`
 	Tendered money.Fen        `json:"tendered"`
 	PIN      string           `json:"pin,omitempty"`
+	slipBody
 }
 
 func (s *Server) topUp(ctx context.Context, m *wish, b topUpBody) (terminal.Receipt, error) {
@@ -178,6 +191,7 @@ type redeemBody struct {
 	Again   money.AccountNumber `json:"again,omitempty"`
 	Amount  money.Fen           `json:"amount"`
 	Balance *money.Fen          `json:"balance,omitempty"` // what the customer's screen shows of the card
+	slipBody
 }
 
 func (s *Server) redeem(ctx context.Context, m *wish, b redeemBody) (terminal.Receipt, error) {
@@ -198,6 +212,7 @@ type sellBody struct {
 	Amount   money.Fen        `json:"amount"`
 	Tendered money.Fen        `json:"tendered"`
 	PIN      string           `json:"pin,omitempty"`
+	slipBody
 }
 
 func (s *Server) sell(ctx context.Context, m *wish, b sellBody) (terminal.Receipt, error) {
@@ -210,6 +225,7 @@ func (s *Server) sell(ctx context.Context, m *wish, b sellBody) (terminal.Receip
 type voidBody struct {
 	Second    string `json:"second,omitempty"` // staff number of the second person
 	SecondPIN string `json:"second_pin,omitempty"`
+	slipBody
 }
 
 // void wants a second person where the shop has one.
@@ -233,7 +249,9 @@ func (s *Server) void(ctx context.Context, m *wish, b voidBody) (terminal.Receip
 	return s.cfg.Terminal.Void(ctx, terminal.VoidRequest{Token: m.token, Who: m.who, Second: second, TopUp: m.name})
 }
 
-func (s *Server) returnCash(ctx context.Context, m *wish, _ struct{}) (terminal.Receipt, error) {
+type returnCashBody struct{ slipBody }
+
+func (s *Server) returnCash(ctx context.Context, m *wish, _ returnCashBody) (terminal.Receipt, error) {
 	return s.cfg.Terminal.ReturnCash(ctx, terminal.ReturnCashRequest{Token: m.token, Who: m.who, TopUp: m.name})
 }
 

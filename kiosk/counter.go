@@ -11,6 +11,7 @@ import (
 )
 
 type billBody struct {
+	slipBody
 	Account  money.AccountNumber `json:"account"`
 	Again    money.AccountNumber `json:"again,omitempty"`
 	Amount   money.Fen           `json:"amount"`
@@ -28,6 +29,7 @@ func (s *Server) payBill(ctx context.Context, m *wish, b billBody) (terminal.Rec
 }
 
 type collectBody struct {
+	slipBody
 	Amount money.Fen        `json:"amount"`
 	Load   bool             `json:"load,omitempty"`
 	Card   money.CardNumber `json:"card,omitempty"` // with load
@@ -44,6 +46,7 @@ func (s *Server) collectClaim(ctx context.Context, m *wish, b collectBody) (term
 }
 
 type cardBody struct {
+	slipBody
 	Card   money.CardNumber `json:"card"`
 	Reason string           `json:"reason"`
 }

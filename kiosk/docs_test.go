@@ -30,7 +30,12 @@ func apiExamples(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := newFake()
-	s := newServer(t, f, func(c *Config) { c.Desk, c.Staff = fakeDesk{f}, c.Staff[:1] })
+	sim, p, end := plug()
+	defer end()
+	s := newServer(t, f, func(c *Config) {
+		c.Desk, c.Staff, c.Printer = paperDesk{fakeDesk{f}, sim, p}, c.Staff[:1], p
+		c.Slips.Counter = SlipAsk // the slips of these examples are asked for
+	})
 	b := open(t, s)
 	cards := map[string]string{ // which card lies in the reader for a call
 		"POST /api/v1/sales": "new", "POST /api/v1/redemptions": "wang", "POST /api/v1/topups": "wang",
@@ -58,6 +63,12 @@ func apiExamples(t *testing.T) {
 			if k, v, ok := strings.Cut(l, ": "); ok {
 				header = append(header, k, v)
 			}
+		}
+		if kind == "text" && !strings.HasPrefix(target, "/api/v1/events") {
+			if w := b.raw(method, target, ""); w.Header().Get("Content-Type") != "image/svg+xml" || !strings.HasPrefix(w.Body.String(), strings.TrimSuffix(want, "…\n")) {
+				t.Errorf("%s answers %d\n%.300s", target, w.Code, w.Body)
+			}
+			return m
 		}
 		if kind == "text" {
 			eventsExample(t, s, b, target, want)

@@ -37,8 +37,14 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request) {
 	changes := s.cfg.Terminal.Changes(ctx)
 	beat := time.NewTicker(HeartbeatEvery)
 	defer beat.Stop()
-	for send() == nil {
+	for {
+		printer, slips := s.printerChanges(), s.spool.changes() // before the status, so that none is missed
+		if send() != nil {
+			return
+		}
 		select {
+		case <-printer:
+		case <-slips:
 		case <-ctx.Done():
 			return
 		case <-s.shutdown.Done():

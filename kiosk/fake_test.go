@@ -3,6 +3,7 @@ package kiosk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -499,6 +500,31 @@ func (f *fake) Note(_ context.Context, who terminal.Who, s journal.Staff) error 
 	n := journal.Name{Terminal: termID, Epoch: 1, Seq: uint64(1000 + len(f.acts))}
 	f.acts = append(f.acts, journal.Entry{Name: n, Wall: f.now.UnixMilli(), Actor: who, Body: &s})
 	return nil
+}
+
+func (f *fake) Known(tok journal.Token) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_, ok := f.tokens[tok]
+	return ok, nil
+}
+
+func (f *fake) Reprint(ctx context.Context, who terminal.Who, n journal.Name) (uint32, error) {
+	f.mu.Lock()
+	k := uint32(1)
+	for _, e := range f.acts {
+		if b, ok := e.Body.(*journal.Staff); ok && b.Act == journal.ActReprint && e.Ref == n.Ref() {
+			k++
+		}
+	}
+	f.mu.Unlock()
+	if err := f.Note(ctx, who, journal.Staff{Act: journal.ActReprint, Staff: who.ID, Detail: fmt.Sprint(k)}); err != nil {
+		return 0, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.acts[len(f.acts)-1].Ref = n.Ref()
+	return k, nil
 }
 
 func (f *fake) StaffActs(most int) (out []journal.Entry, err error) {

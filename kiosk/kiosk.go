@@ -61,6 +61,8 @@ type Terminal interface {
 	ChangeStaff(ctx context.Context, who terminal.Who, s journal.Staff, p store.Person, gone bool) error
 	Note(ctx context.Context, who terminal.Who, s journal.Staff) error
 	StaffActs(max int) ([]journal.Entry, error)
+	Known(tok journal.Token) (bool, error)
+	Reprint(ctx context.Context, who terminal.Who, name journal.Name) (uint32, error)
 }
 
 // Link tells what the screens show of the link to the utility.
@@ -138,6 +140,8 @@ type Config struct {
 	Shop     string           // the shop's name on the screens, may be empty
 	Mode     Mode             // which screens are offered; "" is ModeBoth
 	Prompts  string           // folder of spoken prompts, may be empty
+	Printer  Printer          // nil: no printer
+	Slips    Slips            // how and when slips are printed
 	Hosts    []string         // names by which browsers may call, beside localhost and loopback addresses
 	Clock    func() time.Time // for the ages on screens; nil: time.Now. Locks and waits never use it
 	Log      *slog.Logger     // nil: discard
@@ -157,6 +161,7 @@ type Server struct {
 	log      *slog.Logger
 	words    *messages
 	door     *door
+	spool    *spool
 	screens  chan struct{} // one element for each event stream
 	changes  *rate.Limiter // of the staff list: each is an entry of the journal
 	lookups  *rate.Limiter // accounts that customers look up
@@ -180,6 +185,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if err := cfg.fillSlips(); err != nil {
+		return nil, err
+	}
 	w, err := loadMessages()
 	if err != nil {
 		return nil, err
@@ -197,7 +205,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{
-		cfg: cfg, log: cfg.Log, words: w, door: d, prompts: prompts,
+		cfg: cfg, log: cfg.Log, words: w, door: d, spool: newSpool(), prompts: prompts,
 		screens: make(chan struct{}, MaxScreens),
 		paying:  make(chan struct{}, 1),
 		changes: rate.NewLimiter(rate.Every(5*time.Second), 60),
@@ -246,6 +254,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	h := s.http()
 	defer context.AfterFunc(ctx, s.stop)()
 	done := make(chan error, 1)
+	go s.printSettled(s.shutdown)
 	go func() { done <- h.Serve(l) }()
 	select {
 	case err := <-done:

@@ -27,6 +27,7 @@ const (
 	CodeScreens     terminal.Code = "too_many_screens"
 	CodeTooMany     terminal.Code = "too_many_questions"
 	CodeNoPage      terminal.Code = "no_page"
+	CodePrinter     terminal.Code = "printer"      // no slip can be printed; Detail is the printer's state, or "none"
 	CodeNotOffered  terminal.Code = "not_offered"  // a screen that this terminal does not have
 	CodeCardChanged terminal.Code = "card_changed" // the card holds something else than the customer's screen shows
 	CodeDesk        terminal.Code = "desk"         // the simulated desk can't do that now
@@ -59,7 +60,7 @@ var statuses = map[terminal.Code]int{
 	CodeStaffLocked: http.StatusForbidden, CodePINChange: http.StatusForbidden, CodeStaffRights: http.StatusForbidden,
 	CodePINWeak: http.StatusUnprocessableEntity, CodePINAgain: http.StatusUnprocessableEntity, CodePINSame: http.StatusUnprocessableEntity,
 	terminal.CodeNote: http.StatusUnprocessableEntity, terminal.CodeStockRange: http.StatusUnprocessableEntity, terminal.CodeStockCount: http.StatusUnprocessableEntity,
-	CodeScreens:         http.StatusServiceUnavailable,
+	CodeScreens: http.StatusServiceUnavailable, CodePrinter: http.StatusServiceUnavailable,
 	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,
 	terminal.CodeNoLoadSAM: http.StatusServiceUnavailable, terminal.CodeSAMSwapped: http.StatusServiceUnavailable,
 	terminal.CodeJournalOld: http.StatusServiceUnavailable, terminal.CodePSAMTwin: http.StatusServiceUnavailable,
@@ -92,7 +93,7 @@ type refusalView struct {
 	Limit  money.Fen `json:"limit,omitempty"`
 	Left   int       `json:"left,omitempty"`
 	Detail string    `json:"detail,omitempty"`
-	Why    Words     `json:"why,omitempty"` // the utility's reason, when Detail is a code of the utility
+	Why    Words     `json:"why,omitempty"` // the utility's reason, when Detail is a code of the utility; the printer's state for CodePrinter
 }
 
 func (s *Server) refusalView(r *terminal.Refusal) refusalView {
@@ -102,6 +103,8 @@ func (s *Server) refusalView(r *terminal.Refusal) refusalView {
 	}
 	if key := "utility." + r.Detail; r.Detail != "" && s.words.has(key) {
 		v.Why = s.words.words(key)
+	} else if r.Code == CodePrinter {
+		v.Why = s.words.words("printer." + r.Detail + ".sentence")
 	}
 	return v
 }

@@ -33,6 +33,10 @@ func (s *Server) sim(mux *http.ServeMux) {
 		d.ClockJump(time.Duration(b.Seconds) * time.Second)
 		return nil
 	}))
+	if p, ok := d.(PaperDesk); ok {
+		mux.HandleFunc("GET /api/v1/desk/paper", func(w http.ResponseWriter, r *http.Request) { writeSVG(w, p.Paper()) })
+		mux.HandleFunc("POST /sim/printer", deskCall(s, func(b deskPrinterBody) error { return p.SetPrinter(b.State) }))
+	}
 	mux.HandleFunc("/sim/", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, refusal(CodeNoPage), "") })
 }
 
@@ -53,11 +57,12 @@ type clockBody struct {
 }
 
 type deskView struct {
-	Cards  []deskCardView  `json:"cards"`
-	Link   bool            `json:"link"`
-	Tear   string          `json:"tear"` // armed
-	Clock  when            `json:"clock"`
-	Ledger []ledgerAccount `json:"ledger"`
+	Cards   []deskCardView  `json:"cards"`
+	Link    bool            `json:"link"`
+	Tear    string          `json:"tear"`    // armed
+	Printer string          `json:"printer"` // "ok", "paper_out", "cover_open", "offline", "unplugged"; "" without one
+	Clock   when            `json:"clock"`
+	Ledger  []ledgerAccount `json:"ledger"`
 }
 
 type deskCardView struct {
@@ -87,6 +92,9 @@ func (s *Server) getDesk(w http.ResponseWriter, r *http.Request) {
 	d := s.cfg.Desk
 	state := d.State()
 	v := deskView{Cards: []deskCardView{}, Link: state.LinkUp, Tear: state.Tear, Clock: when(d.Clock()), Ledger: []ledgerAccount{}}
+	if p, ok := d.(PaperDesk); ok {
+		v.Printer = p.PrinterCondition()
+	}
 	for _, c := range d.Cards() {
 		v.Cards = append(v.Cards, deskCardView{c.ID, c.Label, c.Number.String(), c.Number.Last4(), c.Balance, c.In})
 	}

@@ -27,12 +27,7 @@ func decode(body []byte, v any) error {
 	}
 	fields := make(map[string]reflect.Value)
 	required := make(map[string]bool)
-	rv := reflect.ValueOf(v).Elem()
-	for i := range rv.NumField() {
-		name, opts, _ := strings.Cut(rv.Type().Field(i).Tag.Get("json"), ",")
-		fields[name] = rv.Field(i)
-		required[name] = opts != "omitempty"
-	}
+	members(reflect.ValueOf(v).Elem(), fields, required)
 	d := json.NewDecoder(bytes.NewReader(body))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
 		return fmt.Errorf("%w: no object", errBody)
@@ -74,4 +69,18 @@ func decode(body []byte, v any) error {
 		}
 	}
 	return nil
+}
+
+// members lists the fields of a struct and of those embedded in it.
+func members(rv reflect.Value, fields map[string]reflect.Value, required map[string]bool) {
+	for i := range rv.NumField() {
+		f := rv.Type().Field(i)
+		if f.Anonymous {
+			members(rv.Field(i), fields, required)
+			continue
+		}
+		name, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
+		fields[name] = rv.Field(i)
+		required[name] = opts != "omitempty"
+	}
 }

@@ -170,25 +170,26 @@ func (s *Server) sessionView(c caller) sessionView {
 }
 
 type statusView struct {
-	Now       when        `json:"now"`
-	Terminal  string      `json:"terminal"`
-	Shop      string      `json:"shop"`
-	ShopName  string      `json:"shop_name"`
-	Epoch     uint32      `json:"epoch"`
-	Head      uint64      `json:"head"`
-	Session   sessionView `json:"session"`
-	Card      cardView    `json:"card"`
-	Reader    bool        `json:"reader"`
-	PSAM      samView     `json:"psam"`
-	LoadSAM   samView     `json:"load_sam"`
-	Link      linkView    `json:"link"`
-	Busy      bool        `json:"busy"`
-	BusyBy    string      `json:"busy_by"` // whose transaction has the card: "counter", "kiosk", or "" when nobody's
-	Stopped   bool        `json:"stopped"`
-	Warnings  []problem   `json:"warnings"`
-	HotlistAt when        `json:"hotlist_at"`
-	Limits    limitsView  `json:"limits"`
-	Simulated bool        `json:"simulated"`
+	Now       when         `json:"now"`
+	Terminal  string       `json:"terminal"`
+	Shop      string       `json:"shop"`
+	ShopName  string       `json:"shop_name"`
+	Epoch     uint32       `json:"epoch"`
+	Head      uint64       `json:"head"`
+	Session   sessionView  `json:"session"`
+	Card      cardView     `json:"card"`
+	Reader    bool         `json:"reader"`
+	PSAM      samView      `json:"psam"`
+	LoadSAM   samView      `json:"load_sam"`
+	Link      linkView     `json:"link"`
+	Busy      bool         `json:"busy"`
+	BusyBy    string       `json:"busy_by"` // whose transaction has the card: "counter", "kiosk", or "" when nobody's
+	Stopped   bool         `json:"stopped"`
+	Warnings  []problem    `json:"warnings"`
+	HotlistAt when         `json:"hotlist_at"`
+	Limits    limitsView   `json:"limits"`
+	Simulated bool         `json:"simulated"`
+	Printer   *printerView `json:"printer"` // null: none
 	// At a login screen: whom the card in the reader names, else null.
 	CardStaff *personView `json:"card_staff"`
 	// Only for a clerk, else null.
@@ -230,7 +231,7 @@ func (s *Server) statusView(c caller) statusView {
 			OfflineTopUpMax: st.Limits.OfflineTopUpMax, RedeemMax: st.Limits.RedeemMax, CardDeposit: st.Limits.CardDeposit,
 			UnsentMax: st.Limits.UnsentMax, UnsentWarn: st.Limits.UnsentWarn, UnsentStop: st.Limits.UnsentStop,
 		},
-		Simulated: s.cfg.Desk != nil,
+		Simulated: s.cfg.Desk != nil, Printer: s.printerView(c.clerk()),
 	}
 	if s.cfg.Link != nil {
 		l := s.cfg.Link.Link()
@@ -296,6 +297,7 @@ type receiptView struct {
 	Child        *receiptView `json:"child"`         // first load of a sale, debit of a void, load of a claim
 	Claim        string       `json:"claim"`         // the number under which what was paid out had waited, else ""
 	Hash         string       `json:"hash"`          // of the journal after the last entry
+	Slip         *slipView    `json:"slip"`          // what became of the paper; null without a printer, and of a child
 }
 
 // receiptView tells a transaction. wanted is the first load that a sale was
@@ -303,6 +305,7 @@ type receiptView struct {
 func (s *Server) receiptView(r terminal.Receipt, wanted money.Fen) receiptView {
 	v := s.transactionView(r.Transaction)
 	v.Hash = r.Hash.String()
+	v.Slip = s.slipView(r)
 	if r.Child != nil {
 		c := s.transactionView(*r.Child)
 		c.Hash = v.Hash

@@ -38,6 +38,8 @@ type Terminal struct {
 	inquired   int                   // questions how something ended that were asked
 	inquiredAt time.Time             // of the last one
 
+	reprints sync.Mutex // one at a time counts and writes a reprint
+
 	linkUp chan struct{} // the link is back: look after the load SAM now
 
 	mu      sync.Mutex // guards what Status shows

@@ -3,6 +3,7 @@ package terminal
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/store"
@@ -62,4 +63,36 @@ func (t *Terminal) StaffActs(max int) (list []journal.Entry, err error) {
 		return len(list) < max
 	}, journal.TypesOfStaff()...)
 	return list, err
+}
+
+// Reprint writes that a person of the staff prints the slip of a transaction
+// again, and gives which reprint of it this is, from 1. It counts those of this
+// epoch, whether paper came out or not. It fails with a Refusal when it could
+// not be written: then nothing may be printed.
+func (t *Terminal) Reprint(ctx context.Context, who Who, name journal.Name) (n uint32, err error) {
+	if t.isStopped() {
+		return 0, refuse(CodeStopped)
+	}
+	t.reprints.Lock() // two at a time would both be the same
+	defer t.reprints.Unlock()
+	err = t.cfg.Store.Backwards(func(e journal.Entry) bool {
+		if b, ok := e.Body.(*journal.Staff); ok && b.Act == journal.ActReprint && e.Ref == name.Ref() {
+			n++
+		}
+		return true
+	}, journal.TypeStaff)
+	if err != nil {
+		return 0, err
+	}
+	n++
+	_, err = t.append(context.WithoutCancel(ctx), store.Draft{Actor: who, Ref: name.Ref(),
+		Body: &journal.Staff{Act: journal.ActReprint, Staff: who.ID, Count: 1, Detail: strconv.FormatUint(uint64(n), 10)}})
+	return n, err
+}
+
+// Known reports whether a token began a transaction, or the return of its
+// cash, here before.
+func (t *Terminal) Known(tok journal.Token) (bool, error) {
+	_, ok, err := t.cfg.Store.ByToken(tok)
+	return ok, err
 }

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
@@ -12,6 +15,8 @@ import (
 	"github.com/dianka/dianka/internal/config"
 	"github.com/dianka/dianka/kiosk"
 	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/printer"
+	"github.com/dianka/dianka/receipt"
 )
 
 // envPrefix begins the names of environment variables that override keys.
@@ -26,6 +31,8 @@ type Config struct {
 	Shop             string        `yaml:"shop" doc:"name of the shop on the screens; may be empty"`
 	Screens          ScreensConfig `yaml:"screens" doc:"who may see the screens"`
 	Readers          ReadersConfig `yaml:"readers" doc:"card readers, pcsc:<name> or any part of the name that fits one reader only; kioskd readers lists them"`
+	Printer          PrinterConfig `yaml:"printer" doc:"the receipt printer, see docs/printer.md"`
+	Slips            SlipsConfig   `yaml:"slips" doc:"what slips look like and when they are printed"`
 	Staff            []StaffConfig `yaml:"staff" doc:"who may log in at the clerk's screen"`
 	TestKeys         bool          `yaml:"test_keys" doc:"true for a bench with test SAMs and test cards: then only those are served, otherwise they are refused"`
 	Log              cli.Log       `yaml:"log" doc:"what is logged, to standard error"`
@@ -48,6 +55,26 @@ type ReadersConfig struct {
 	LoadSAM string `yaml:"load_sam" doc:"the load SAM, which may be in the PSAM's slot; empty for none: then no top-up off line"`
 }
 
+// PrinterConfig says which printer.
+type PrinterConfig struct {
+	Address      printerAddress `yaml:"address" doc:"serial:<device>, usb:<device file> as usb:/dev/usb/lp0, or tcp:<host>:<port> as tcp:192.0.2.7:9100; empty for no printer"`
+	Baud         int            `yaml:"baud" doc:"speed of a serial line; the printer's own self-test slip tells it"`
+	Width        int            `yaml:"width" doc:"width of the paper in mm, 58 or 80"`
+	Cutter       bool           `yaml:"cutter" doc:"false for a printer that can't cut: then slips are fed to where they are torn off"`
+	RealTimeOnly bool           `yaml:"realtime_only" doc:"true for a printer that does not answer GS r, so that every slip ends as not certain: then the end of a slip is guessed from its length"`
+}
+
+// SlipsConfig says what slips look like.
+type SlipsConfig struct {
+	Shop    string       `yaml:"shop" doc:"name of the shop on slips; empty for that of shop"`
+	Issuer  string       `yaml:"issuer" doc:"who issued the cards and answers for their value"`
+	Hotline string       `yaml:"hotline" doc:"telephone number for questions and invoices"`
+	Lang    string       `yaml:"lang" doc:"language of slips where nobody chose: zh-CN or en"`
+	Logo    string       `yaml:"logo" doc:"PNG file, at most 384 dots wide on 58 mm paper, 576 on 80 mm, and 160 high; empty for none"`
+	Counter slipsPrinted `yaml:"counter" doc:"always or ask: when the clerk's screen prints a slip; one that is not certain is always printed"`
+	Kiosk   slipsPrinted `yaml:"kiosk" doc:"always or ask: the same for the customer's screen"`
+}
+
 // StaffConfig is a person.
 type StaffConfig struct {
 	ID      staffID    `yaml:"id" doc:"number, 1 to 6 digits"`
@@ -63,9 +90,30 @@ type (
 	pinHash string
 	right   string
 
-	screensMode kiosk.Mode
-	cardNumber  money.CardNumber
+	screensMode    kiosk.Mode
+	cardNumber     money.CardNumber
+	printerAddress string
+	slipsPrinted   string
 )
+
+func (a *printerAddress) UnmarshalText(b []byte) error {
+	*a = printerAddress(b)
+	if len(b) == 0 {
+		return nil
+	}
+	_, err := printer.ParseAddress(string(b), 0)
+	return err
+}
+
+func (p *slipsPrinted) UnmarshalText(b []byte) error {
+	if *p = slipsPrinted(b); *p != kiosk.SlipAlways && *p != kiosk.SlipAsk {
+		return fmt.Errorf("slips are printed %s or when they %s, not %q", kiosk.SlipAlways, kiosk.SlipAsk, b)
+	}
+	return nil
+}
+
+func (a *printerAddress) UnmarshalYAML(v ast.Node) error { return config.Text(v, a) }
+func (p *slipsPrinted) UnmarshalYAML(v ast.Node) error   { return config.Text(v, p) }
 
 func (n *staffID) UnmarshalText(b []byte) error {
 	id, err := money.ParseStaffID(string(b))
@@ -108,6 +156,8 @@ func defaults() Config {
 	return Config{
 		State:   "/var/lib/dianka",
 		Screens: ScreensConfig{Listen: "127.0.0.1:8095", Mode: screensMode(kiosk.ModeBoth)},
+		Printer: PrinterConfig{Baud: 9600, Width: 58, Cutter: true},
+		Slips:   SlipsConfig{Hotline: "95598", Lang: kiosk.Languages[0], Counter: kiosk.SlipAlways, Kiosk: kiosk.SlipAsk},
 		Log:     cli.Log{Level: "info", Format: "text"},
 	}
 }
@@ -131,7 +181,53 @@ func loadConfig(path string) (Config, error) {
 	case c.Readers.PSAM == "":
 		return c, missing("readers.psam", "the reader of the PSAM")
 	}
+	if _, err := c.slips(); err != nil {
+		return c, fmt.Errorf("%s: %w: %w", path, config.ErrFile, err)
+	}
 	return c, nil
+}
+
+// slips gives the settings of slips, with the logo read.
+func (c Config) slips() (kiosk.Slips, error) {
+	s := kiosk.Slips{
+		Shop: c.Slips.Shop, Issuer: c.Slips.Issuer, Hotline: c.Slips.Hotline, Lang: c.Slips.Lang,
+		Counter: string(c.Slips.Counter), Kiosk: string(c.Slips.Kiosk), Paper: receipt.Paper{NoCut: !c.Printer.Cutter},
+	}
+	switch c.Printer.Width {
+	case 58:
+		s.Paper.Columns = receipt.Columns58
+	case 80:
+		s.Paper.Columns = receipt.Columns80
+	default:
+		return s, fmt.Errorf("printer.width: paper is 58 or 80 mm wide, not %d", c.Printer.Width)
+	}
+	if !slices.Contains(kiosk.Languages, s.Lang) {
+		return s, fmt.Errorf("slips.lang: not one of %v: %q", kiosk.Languages, s.Lang)
+	}
+	if c.Slips.Logo == "" {
+		return s, nil
+	}
+	f, err := os.Open(c.Slips.Logo)
+	if err != nil {
+		return s, fmt.Errorf("slips.logo: %w", err)
+	}
+	defer f.Close()
+	if s.Paper.Logo, err = receipt.ReadLogo(f, s.Paper.Columns); err != nil {
+		return s, fmt.Errorf("slips.logo: %s: %w", c.Slips.Logo, err)
+	}
+	return s, nil
+}
+
+// printer gives the printer, nil when there is none.
+func (c Config) printer(log *slog.Logger) (*printer.Printer, error) {
+	if c.Printer.Address == "" {
+		return nil, nil
+	}
+	open, err := printer.ParseAddress(string(c.Printer.Address), c.Printer.Baud)
+	if err != nil {
+		return nil, fmt.Errorf("%w: printer.address: %w", config.ErrFile, err)
+	}
+	return printer.New(printer.Options{Open: open, RealTimeOnly: c.Printer.RealTimeOnly, Log: log}), nil
 }
 
 func (c Config) staff() []kiosk.Staff {

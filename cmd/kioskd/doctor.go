@@ -17,6 +17,7 @@ import (
 	"github.com/dianka/dianka/internal/fscheck"
 	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/journal"
+	"github.com/dianka/dianka/printer"
 	"github.com/dianka/dianka/store"
 	"github.com/dianka/dianka/uplink"
 )
@@ -107,6 +108,49 @@ func (d *doctor) examine(ctx context.Context) {
 	d.keys()
 	last := d.file(ctx)
 	d.clock(last)
+	d.printer(ctx)
+}
+
+// printer asks the receipt printer how it is.
+func (d *doctor) printer(ctx context.Context) {
+	p, err := d.c.printer(nil)
+	switch {
+	case err != nil:
+		d.say("printer", problem, "set `printer.address` right", "%v", err)
+		return
+	case p == nil:
+		d.say("printer", fine, "", "none is configured")
+		return
+	}
+	life, end := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() { p.Run(life); close(ended) }()
+	wait, cancel := context.WithTimeout(ctx, 6*time.Second)
+	s := p.Check(wait)
+	cancel()
+	end()
+	<-ended
+	at := string(d.c.Printer.Address)
+	switch s.State() {
+	case printer.StateOK:
+		if s.PaperLow {
+			d.say("printer", warning, "have a new roll ready", "%s answers; cover closed, paper nearly used up", at)
+		} else {
+			d.say("printer", fine, "", "%s answers; cover closed, paper in", at)
+		}
+	case printer.StateNoAnswer:
+		if s.InUse {
+			d.say("printer", fine, "", "%s is in use by the daemon, whose screens show its state", at)
+			return
+		}
+		d.say("printer", problem, "look at its power and its cable, then at `printer` in the configuration; its self-test slip tells the speed", "%s does not answer: %s", at, s.Detail)
+	case printer.StatePaperOut:
+		d.say("printer", problem, "load paper", "%s has no paper", at)
+	case printer.StateCoverOpen:
+		d.say("printer", problem, "close the cover", "%s: its cover is open", at)
+	default:
+		d.say("printer", problem, "switch it off, look for jammed paper, switch it on", "%s says %s", at, s.State())
+	}
 }
 
 func (d *doctor) disk() {

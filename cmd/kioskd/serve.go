@@ -69,10 +69,26 @@ func serve(cmd *cobra.Command, path string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	screens, err := kiosk.New(kiosk.Config{
-		Terminal: st.Terminal, Link: st, Staff: c.staff(), Shop: c.Shop, Hosts: c.Screens.Hosts, Log: log,
+	slips, err := c.slips()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", path, config.ErrFile, err)
+	}
+	kc := kiosk.Config{
+		Terminal: st.Terminal, Link: st, Staff: c.staff(), Shop: c.Shop, Hosts: c.Screens.Hosts, Slips: slips, Log: log,
 		Mode: kiosk.Mode(c.Screens.Mode), Prompts: c.Screens.Prompts,
-	})
+	}
+	p, err := c.printer(log)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if p != nil { // it outlives the screens, so that the last slip comes out
+		kc.Printer = p
+		life, end := context.WithCancel(context.WithoutCancel(cmd.Context()))
+		ended := make(chan struct{})
+		go func() { p.Run(life); close(ended) }()
+		defer func() { end(); <-ended }()
+	}
+	screens, err := kiosk.New(kc)
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", path, config.ErrFile, err)
 	}

@@ -91,7 +91,7 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 		staff = append(staff, p.Staff)
 	}
 	screens, err := kiosk.New(kiosk.Config{
-		Terminal: d.Station.Terminal, Link: d.Station, Desk: d, Staff: staff, Shop: "幸福路便利店", Clock: d.Clock, Log: o.Log,
+		Terminal: d.Station.Terminal, Link: d.Station, Desk: d, Printer: d.Printer(), Slips: kiosk.Slips{Issuer: "申城供电公司"}, Staff: staff, Shop: "幸福路便利店", Clock: d.Clock, Log: o.Log,
 	})
 	if err != nil {
 		return err

@@ -73,10 +73,11 @@ type Desk struct {
 	Station *station.Station
 	Gate    *uplink.Gate
 
-	o    Options
-	rig  rig
-	jump atomic.Int64 // nanoseconds that the terminal's clock is off
-	line net.Listener
+	o     Options
+	rig   rig
+	paper *paper
+	jump  atomic.Int64 // nanoseconds that the terminal's clock is off
+	line  net.Listener
 
 	mu    sync.Mutex
 	cards map[string]*card
@@ -104,7 +105,7 @@ func Open(ctx context.Context, o Options) (d *Desk, err error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	d = &Desk{o: o, Gate: &uplink.Gate{}, cards: map[string]*card{}}
+	d = &Desk{o: o, Gate: &uplink.Gate{}, cards: map[string]*card{}, paper: newPaper(o)}
 	d.Gate.Set(!o.Cut)
 	defer func() {
 		if err != nil {
@@ -265,10 +266,13 @@ func (d *Desk) openTerminal(ctx context.Context) error {
 func (d *Desk) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	printer := make(chan struct{})
+	go func() { d.paper.driver.Run(ctx); close(printer) }()
 	utility := make(chan error, 1)
 	go func() { utility <- d.Utility.Serve(ctx, d.line) }()
 	err := d.Station.Run(ctx)
 	cancel()
+	<-printer
 	return errors.Join(err, <-utility)
 }
 

@@ -1,0 +1,87 @@
+package receipt
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/dianka/dianka/journal"
+)
+
+// OfShift makes the slip of an X or a Z report.
+func OfShift(r Report) Doc {
+	w := &writer{Doc: Doc{Lang: language(r.Lang)}, fill: strings.NewReplacer("{hotline}", clean(r.hotline()))}
+	title := "title.x"
+	if r.Final {
+		title = "title.z"
+	}
+	w.head(r.Head, title, r.Copy)
+	w.rule()
+	w.fact("shift.number", count(r.Number))
+	w.fact("shift.clerk", r.Clerk)
+	w.fact("shift.opened", at(r.Opened))
+	if r.Final {
+		w.fact("shift.closed", at(r.At))
+	} else {
+		w.fact("shift.at", at(r.At))
+	}
+	w.rule()
+	w.fact("shift.topups", Yuan(r.TopUps))
+	w.fact("shift.deposits", Yuan(r.Deposits))
+	w.fact("shift.voids", Yuan(r.Voids))
+	w.fact("shift.redemptions", Yuan(r.Redemptions))
+	w.fact("shift.bills", Yuan(r.Bills))
+	w.fact("shift.count", count(r.Count))
+	w.fact("shift.unknown", count(r.Unknown))
+	w.rule()
+	w.fact("shift.opening_cash", Yuan(r.OpeningCash))
+	w.fact("shift.cash_in", Yuan(r.CashIn))
+	w.fact("shift.cash_out", Yuan(r.CashOut))
+	if r.Expected != nil {
+		w.fact("shift.expected", Yuan(*r.Expected))
+	}
+	if r.Counted != nil {
+		w.fact("shift.counted", Yuan(*r.Counted))
+	}
+	if r.Counted != nil && r.Expected != nil {
+		w.fact("shift.difference", Yuan(*r.Counted-*r.Expected))
+		w.fact("shift.reason", r.Reason)
+	}
+	if r.Float != nil {
+		w.fact("shift.float", Yuan(*r.Float))
+	}
+	if r.Ceiling != nil {
+		w.fact("shift.ceiling", Yuan(*r.Ceiling))
+	}
+	w.rule()
+	w.fact("shift.unsent", count(r.Unsent))
+	w.fact("shift.unsent_value", Yuan(r.UnsentValue))
+	if r.Final {
+		w.list("shift.unsent_list", r.UnsentSlips)
+		w.list("shift.attention_list", r.AttentionSlips)
+	}
+	w.rule()
+	w.fact("fact.slip", r.Slip.String())
+	w.foot(r.Head, r.Hash)
+	if r.Final {
+		w.add(RoleText, w.t("shift.sign"))
+		w.add(RoleText, "")
+		w.add(RoleText, w.t("shift.sign_manager"))
+		w.add(RoleText, "")
+	} else {
+		w.add(RoleText, w.t("shift.x_note"))
+	}
+	w.copy(r.Copy)
+	return w.Doc
+}
+
+func count(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
+
+func (w *writer) list(key string, names []journal.Name) {
+	w.add(RoleText, w.t(key))
+	if len(names) == 0 {
+		w.add(RoleText, w.t("shift.none"))
+	}
+	for _, n := range names {
+		w.add(RoleText, n.String())
+	}
+}
