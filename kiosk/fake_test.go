@@ -163,10 +163,10 @@ func (f *fake) Changes(ctx context.Context) <-chan struct{} {
 // begin answers for a repeated token, a planned failure, a missing card.
 func (f *fake) begin(tok journal.Token, kind journal.Kind, card money.CardNumber, amount money.Fen) (terminal.Receipt, bool, error) {
 	refused := f.other(card) // a card may leave while the call waits
-	if f.gate != nil {
+	if gate := f.gate; gate != nil {
 		f.entered <- struct{}{}
 		f.mu.Unlock()
-		<-f.gate
+		<-gate
 		f.mu.Lock()
 	}
 	if i, ok := f.tokens[tok]; ok {

