@@ -159,6 +159,8 @@ func TestTourBrowser(t *testing.T) {
 	// Close the shift with a wrong count.
 	press(kb.F8, "do-shift")
 	clerk.TypeIn("shift-cash", "345\r")
+	clerk.Says("difference-sum", "¥5.00") // which wants a reason
+	clerk.TypeIn("difference-note", "?\r")
 	clerk.Says("shift-sums", "¥350.00")
 	clerk.Says("shift-sums", "-¥5.00")
 
