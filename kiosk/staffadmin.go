@@ -27,7 +27,7 @@ const maxStaff = 200
 // staffAPI registers the calls about people.
 func (s *Server) staffAPI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/staff", s.getStaff)
-	mux.HandleFunc("POST /api/v1/staff", s.addStaff)
+	mux.HandleFunc("POST /api/v1/staff", managerCall(s, s.addStaff))
 	mux.HandleFunc("POST /api/v1/staff/{id}/pin", staffCall(s, s.resetPIN))
 	mux.HandleFunc("POST /api/v1/staff/{id}/lock", staffCall(s, s.lockOut))
 	mux.HandleFunc("POST /api/v1/staff/{id}/unlock", staffCall(s, letIn))
@@ -139,8 +139,8 @@ func (s *Server) manager(c caller) (*Staff, error) {
 	return m, nil
 }
 
-// staffCall wraps a call of a manager about the person in the path.
-func staffCall[T any](s *Server, do func(m, p *Staff, b T) (change, error)) http.HandlerFunc {
+// managerCall wraps a call of a manager, with the list held.
+func managerCall[T any](s *Server, do func(r *http.Request, m *Staff, b T) (memberView, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := s.allowed(r, RightConfigure)
 		if err != nil {
@@ -153,34 +153,14 @@ func staffCall[T any](s *Server, do func(m, p *Staff, b T) (change, error)) http
 			return
 		}
 		defer s.door.hold(c.s)()
-		v, err := func() (memberView, error) {
+		v, err := func() (v memberView, err error) {
 			s.door.admin.Lock()
 			defer s.door.admin.Unlock()
 			m, err := s.manager(c)
 			if err != nil {
-				return memberView{}, err
+				return v, err
 			}
-			id, err := money.ParseStaffID(r.PathValue("id"))
-			p := s.door.current(id)
-			if err != nil || p == nil {
-				return memberView{}, refusal(terminal.CodeNotFound)
-			}
-			// Who may do more than the manager is not the manager's to change: a
-			// PIN that is reset is a way in.
-			if !within(p.Rights, m.Rights) {
-				return memberView{}, refusal(CodeStaffRights)
-			}
-			x, err := do(m, p, b)
-			if err != nil || x.act == 0 {
-				return s.memberView(p, m), err
-			}
-			if err := s.write(context.WithoutCancel(r.Context()), clerkOf(m), x); err != nil {
-				return memberView{}, err
-			}
-			if now := s.door.current(id); now != nil {
-				p = now
-			}
-			return s.memberView(p, m), nil
+			return do(r, m, b)
 		}()
 		if err != nil {
 			s.refuse(w, r, err, CodeUncertain)
@@ -188,6 +168,33 @@ func staffCall[T any](s *Server, do func(m, p *Staff, b T) (change, error)) http
 		}
 		writeJSON(w, http.StatusOK, v)
 	}
+}
+
+// staffCall wraps a call of a manager about the person in the path.
+func staffCall[T any](s *Server, do func(m, p *Staff, b T) (change, error)) http.HandlerFunc {
+	return managerCall(s, func(r *http.Request, m *Staff, b T) (memberView, error) {
+		id, err := money.ParseStaffID(r.PathValue("id"))
+		p := s.door.current(id)
+		if err != nil || p == nil {
+			return memberView{}, refusal(terminal.CodeNotFound)
+		}
+		// Who may do more than the manager is not the manager's to change: a PIN
+		// that is reset is a way in.
+		if !within(p.Rights, m.Rights) {
+			return memberView{}, refusal(CodeStaffRights)
+		}
+		x, err := do(m, p, b)
+		if err != nil || x.act == 0 {
+			return s.memberView(p, m), err
+		}
+		if err := s.write(context.WithoutCancel(r.Context()), clerkOf(m), x); err != nil {
+			return memberView{}, err
+		}
+		if now := s.door.current(id); now != nil {
+			p = now
+		}
+		return s.memberView(p, m), nil
+	})
 }
 
 type memberView struct {
@@ -252,72 +259,48 @@ type addBody struct {
 
 // addStaff puts a person on the list, with a PIN to be changed at the first
 // login.
-func (s *Server) addStaff(w http.ResponseWriter, r *http.Request) {
-	c, err := s.allowed(r, RightConfigure)
+func (s *Server) addStaff(r *http.Request, m *Staff, b addBody) (memberView, error) {
+	id, err := money.ParseStaffID(b.Staff)
 	if err != nil {
-		s.refuse(w, r, err, CodeInternal)
-		return
+		return memberView{}, &terminal.Refusal{Code: CodeBadRequest, Detail: err.Error()}
 	}
-	var b addBody
-	if err := readBody(w, r, &b); err != nil {
-		s.refuse(w, r, err, CodeInternal)
-		return
+	if name := strings.TrimSpace(b.Name); name == "" || name != b.Name || len(name) > store.MaxName || !utf8.ValidString(name) ||
+		strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return memberView{}, &terminal.Refusal{Code: CodeBadRequest, Detail: "a name is 1 to 64 bytes that can be printed"}
 	}
-	defer s.door.hold(c.s)()
-	v, err := func() (memberView, error) {
-		s.door.admin.Lock()
-		defer s.door.admin.Unlock()
-		m, err := s.manager(c)
-		if err != nil {
-			return memberView{}, err
-		}
-		id, err := money.ParseStaffID(b.Staff)
-		if err != nil {
+	var rights []string
+	for _, word := range b.Rights {
+		if err := CheckRight(word); err != nil {
 			return memberView{}, &terminal.Refusal{Code: CodeBadRequest, Detail: err.Error()}
 		}
-		if name := strings.TrimSpace(b.Name); name == "" || name != b.Name || len(name) > store.MaxName || !utf8.ValidString(name) ||
-			strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) {
-			return memberView{}, &terminal.Refusal{Code: CodeBadRequest, Detail: "a name is 1 to 64 bytes that can be printed"}
-		}
-		var rights []string
-		for _, word := range b.Rights {
-			if err := CheckRight(word); err != nil {
-				return memberView{}, &terminal.Refusal{Code: CodeBadRequest, Detail: err.Error()}
-			}
-		}
-		for _, word := range Rights { // in one order, each once
-			if slices.Contains(b.Rights, word) {
-				rights = append(rights, word)
-			}
-		}
-		switch {
-		case !within(rights, m.Rights):
-			return memberView{}, refusal(CodeStaffRights)
-		case s.door.current(id) != nil:
-			return memberView{}, refusal(CodeStaffExists)
-		case len(s.door.people()) >= len(s.door.config)+maxStaff:
-			return memberView{}, refusal(CodeStaffFull)
-		}
-		if err := checkPIN(id, b.PIN, b.Again); err != nil {
-			return memberView{}, err
-		}
-		hash, err := s.door.hash(b.PIN)
-		if err != nil {
-			return memberView{}, err
-		}
-		if err := s.write(context.WithoutCancel(r.Context()), clerkOf(m), change{
-			act: journal.ActAdd, detail: strings.Join(rights, ","),
-			next: store.Person{ID: id, Name: b.Name, PINHash: hash, Rights: rights, Change: true},
-		}); err != nil {
-			return memberView{}, err
-		}
-		return s.memberView(s.door.current(id), m), nil
-	}()
-	if err != nil {
-		s.refuse(w, r, err, CodeUncertain)
-		return
 	}
-	writeJSON(w, http.StatusOK, v)
+	for _, word := range Rights { // in one order, each once
+		if slices.Contains(b.Rights, word) {
+			rights = append(rights, word)
+		}
+	}
+	switch {
+	case !within(rights, m.Rights):
+		return memberView{}, refusal(CodeStaffRights)
+	case s.door.current(id) != nil:
+		return memberView{}, refusal(CodeStaffExists)
+	case len(s.door.people()) >= len(s.door.config)+maxStaff:
+		return memberView{}, refusal(CodeStaffFull)
+	}
+	if err := checkPIN(id, b.PIN, b.Again); err != nil {
+		return memberView{}, err
+	}
+	hash, err := s.door.hash(b.PIN)
+	if err != nil {
+		return memberView{}, err
+	}
+	if err := s.write(context.WithoutCancel(r.Context()), clerkOf(m), change{
+		act: journal.ActAdd, detail: strings.Join(rights, ","),
+		next: store.Person{ID: id, Name: b.Name, PINHash: hash, Rights: rights, Change: true},
+	}); err != nil {
+		return memberView{}, err
+	}
+	return s.memberView(s.door.current(id), m), nil
 }
 
 type resetBody struct {

@@ -40,13 +40,19 @@ func (s *Store) ByMark(token journal.Token) (e journal.Entry, ok bool, err error
 			return nil
 		}
 		ok = true
-		ref, err := getRef(v)
-		if err == nil {
-			e, err = readEntry(tx, s.terminal(), ref)
-		}
-		return damaged(err)
+		e, err = s.entryAt(tx, v)
+		return err
 	})
 	return e, ok && err == nil, err
+}
+
+// entryAt reads the entry that a row's reference names.
+func (s *Store) entryAt(tx *bbolt.Tx, ref []byte) (e journal.Entry, err error) {
+	at, err := getRef(ref)
+	if err == nil {
+		e, err = readEntry(tx, s.terminal(), at)
+	}
+	return e, damaged(err)
 }
 
 // Closes gives the last max closes of shifts, of all epochs, newest first.
@@ -54,13 +60,9 @@ func (s *Store) Closes(max int) (list []journal.Entry, err error) {
 	err = s.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketShifts).Cursor()
 		for k, _ := c.Last(); k != nil && len(list) < max; k, _ = c.Prev() {
-			ref, err := getRef(k)
+			e, err := s.entryAt(tx, k)
 			if err != nil {
 				return err
-			}
-			e, err := readEntry(tx, s.terminal(), ref)
-			if err != nil {
-				return damaged(err)
 			}
 			list = append(list, e)
 		}
@@ -76,13 +78,9 @@ func (s *Store) About(ref journal.Ref) (list []journal.Entry, err error) {
 		prefix := refKey(ref)
 		c := tx.Bucket(bucketAbout).Cursor()
 		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
-			at, err := getRef(k[len(prefix):])
+			e, err := s.entryAt(tx, k[len(prefix):])
 			if err != nil {
 				return err
-			}
-			e, err := readEntry(tx, s.terminal(), at)
-			if err != nil {
-				return damaged(err)
 			}
 			list = append(list, e)
 		}
@@ -107,13 +105,9 @@ func (s *Store) Packs(from money.CardNumber, max int) (list []journal.Entry, err
 			k = nil
 		}
 		for ; k != nil && len(list) < max; k, v = c.Next() {
-			ref, err := getRef(v)
+			e, err := s.entryAt(tx, v)
 			if err != nil {
 				return err
-			}
-			e, err := readEntry(tx, s.terminal(), ref)
-			if err != nil {
-				return damaged(err)
 			}
 			list = append(list, e)
 		}
