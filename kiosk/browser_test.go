@@ -192,7 +192,7 @@ func TestBrowserCounter(t *testing.T) {
 	b.Look("counter-more", 14, 44, "1024x768", "1920x1080")
 	b.Press("1")
 	b.TypeIn("claim-slip", slipB.String()+"x\r")
-	b.See("refusal")
+	b.Says("refusal", "这不是凭条号")
 	b.Press(kb.Backspace)
 	b.Press("\r")
 	b.Says("claim-shown", "待领")

@@ -1,6 +1,6 @@
 // What waits under the number of a slip, and cards that are lost or damaged.
-import { $, t, yuan, call } from "./common.js";
-import { state, form, go, draw, views, trying, commit } from "./counter.js";
+import { $, t, yuan, call, Refused } from "./common.js";
+import { state, form, go, draw, views, trying, commit, both } from "./counter.js";
 
 const card = () => form("lost").card.value.replace(/\D/g, "");
 const rights = () => state.status.session.rights;
@@ -65,6 +65,9 @@ form("claim").addEventListener("submit", (e) => {
   const slip = form("claim").slip.value.trim();
   trying(async () => {
     state.claim = null;
+    if (!/^\d{12}-\d{1,10}-\d{1,20}$/.test(slip)) {
+      throw new Refused({ code: "bad_slip", sentence: both("claim.bad.sentence"), money: both("claim.bad.money"), next: both("claim.bad.next") });
+    }
     state.claim = await call("GET", `/api/v1/claims/${encodeURIComponent(slip)}`);
   }).then(() => { draw(); if (state.claim) $("claim-cash").focus(); });
 });
