@@ -220,7 +220,7 @@ const rules = `((minText, minTarget) => {
   const root = veil ?? document.body;
   if (document.documentElement.scrollWidth > innerWidth) bad.push("the page is wider than the screen: " + document.documentElement.scrollWidth);
   for (const e of root.querySelectorAll("*")) {
-    if (!e.getClientRects().length || e.closest("svg, script")) continue;
+    if (!e.getClientRects().length || e.closest("svg, script, .unseen")) continue; // .unseen is for screen readers
     const s = getComputedStyle(e), r = e.getBoundingClientRect();
     if (e.matches("button, a, select, input")) {
       if (r.height < minTarget - .5 || r.width < minTarget - .5) bad.push("small target " + name(e) + " " + Math.round(r.width) + "x" + Math.round(r.height));
@@ -255,7 +255,8 @@ var sizes = []struct {
 	w, h int64
 }{{"1024x768", 1024, 768}, {"1920x1080", 1920, 1080}, {"portrait", 800, 1280}}
 
-// Look checks a screen in every size and both languages, and keeps pictures.
+// Look checks a screen in every size and both languages, with axe-core as
+// well in the first, and keeps pictures.
 func (b *Tab) Look(name string, minText, minTarget int, only ...string) {
 	b.t.Helper()
 	for _, size := range sizes {
@@ -266,6 +267,9 @@ func (b *Tab) Look(name string, minText, minTarget int, only ...string) {
 		for range 2 { // there and back
 			what := name + "-" + size.name + "-" + Eval[string](b, `document.documentElement.lang`)
 			b.Obeys(what, minText, minTarget)
+			if size == sizes[0] {
+				b.Axe(what)
+			}
 			b.Shot(what)
 			b.Run(chromedp.Evaluate[chromedp.Void](`document.querySelector('` + ID("lang") + `').click()`))
 		}

@@ -170,8 +170,11 @@ export function glyph(outcome) {
   const ns = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(ns, "svg"), use = document.createElementNS(ns, "use");
   svg.setAttribute("class", `glyph ${outcome}`);
-  svg.setAttribute("role", "img");
-  svg.setAttribute("aria-label", outcome === "card" ? "" : t(`verdict.${outcome}`));
+  if (outcome === "card") svg.setAttribute("aria-hidden", "true"); // its words stand beside it
+  else {
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", t(`verdict.${outcome}`));
+  }
   use.setAttribute("href", `#g-${outcome}`);
   svg.append(use);
   return svg;
