@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/dianka/dianka/internal/words"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/terminal"
 )
@@ -187,7 +188,7 @@ func TestCounterEnds(t *testing.T) {
 			if code != 200 || v["overall"] != c.want || v["cash_owed"] != c.owed {
 				t.Fatalf("%d %v", code, v)
 			}
-			for _, lang := range Languages {
+			for _, lang := range words.Languages {
 				if text := fmt.Sprint(v["sentence"], v["money"], v["next"]); v["sentence"].(map[string]any)[lang] == "" || slices.Contains([]byte(text), '{') {
 					t.Errorf("%s: %s", lang, text)
 				}

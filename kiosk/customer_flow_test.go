@@ -308,7 +308,7 @@ func TestBrowserKioskLinkLost(t *testing.T) {
 	typeAccount(b, acct)
 	f.with(func() { f.status.Online = false })
 	b.Says("banner", "截至 13:51")
-	b.Says("banner", Yuan(f.Status().Limits.RedeemMax))
+	b.Says("banner", (f.Status().Limits.RedeemMax).Yuan())
 	b.Click("account-next")
 	b.Says("bill", "离线数据，截至 14:04")
 	b.Click("pay-owed")

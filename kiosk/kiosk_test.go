@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/dianka/dianka/internal/words"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/terminal"
@@ -128,7 +129,7 @@ func wantRefusal(t *testing.T, status int, v map[string]any, wantStatus int, cod
 	}
 	for _, part := range []string{"sentence", "money", "next"} {
 		w, _ := v[part].(map[string]any)
-		for _, l := range Languages {
+		for _, l := range words.Languages {
 			if s, _ := w[l].(string); s == "" || strings.Contains(s, "refusal.") || strings.Contains(s, "{") {
 				t.Errorf("%s: %s in %s is %q", code, part, l, s)
 			}
@@ -149,8 +150,8 @@ func topUpBodyOf(amount, tendered int) string {
 
 func TestYuan(t *testing.T) {
 	for f, want := range map[money.Fen]string{0: "¥0.00", 5: "¥0.05", 100_00: "¥100.00", 1234_56: "¥1,234.56", 1234567_89: "¥1,234,567.89", -12345_00: "-¥12,345.00", 999_99: "¥999.99"} {
-		if got := Yuan(f); got != want {
-			t.Errorf("Yuan(%d) = %q, want %q", f, got, want)
+		if got := f.Yuan(); got != want {
+			t.Errorf("(%d).Yuan() = %q, want %q", f, got, want)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dianka/dianka/internal/words"
 	"github.com/dianka/dianka/journal"
 )
 
@@ -62,9 +63,9 @@ func snake(name string) string {
 
 func TestMessagesSayTheSameThings(t *testing.T) {
 	m := must(loadMessages())
-	first := slices.Sorted(maps.Keys(m.text[Languages[0]]))
+	first := slices.Sorted(maps.Keys(m.text[words.Languages[0]]))
 	mark := regexp.MustCompile(`\{\w+\}`)
-	for _, lang := range Languages[1:] {
+	for _, lang := range words.Languages[1:] {
 		if other := slices.Sorted(maps.Keys(m.text[lang])); !slices.Equal(first, other) {
 			for _, k := range first {
 				if !slices.Contains(other, k) {
@@ -73,12 +74,12 @@ func TestMessagesSayTheSameThings(t *testing.T) {
 			}
 			for _, k := range other {
 				if !slices.Contains(first, k) {
-					t.Errorf("%s lacks %s", Languages[0], k)
+					t.Errorf("%s lacks %s", words.Languages[0], k)
 				}
 			}
 		}
 		for _, k := range first {
-			a, b := mark.FindAllString(m.text[Languages[0]][k], -1), mark.FindAllString(m.text[lang][k], -1)
+			a, b := mark.FindAllString(m.text[words.Languages[0]][k], -1), mark.FindAllString(m.text[lang][k], -1)
 			slices.Sort(a)
 			slices.Sort(b)
 			if !slices.Equal(slices.Compact(a), slices.Compact(b)) && !strings.HasPrefix(k, "outcome.") {
@@ -101,7 +102,7 @@ func TestEveryEndHasWords(t *testing.T) {
 	m := must(loadMessages())
 	want := func(key string, parts ...string) {
 		t.Helper()
-		for _, lang := range Languages {
+		for _, lang := range words.Languages {
 			for _, p := range parts {
 				if m.text[lang][key+p] == "" {
 					t.Errorf("%s: no words for %s%s", lang, key, p)

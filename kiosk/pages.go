@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/dianka/dianka/internal/words"
 )
 
 //go:embed pages/*.html static/*
@@ -39,7 +41,7 @@ func (s *Server) pages(mux *http.ServeMux) error {
 		return fmt.Errorf("kiosk: pages: %w", err)
 	}
 	texts := make(map[string]map[string]string)
-	for _, lang := range Languages {
+	for _, lang := range words.Languages {
 		texts[lang] = s.words.text[lang]
 	}
 	all, err := json.Marshal(texts) // escapes <, > and &, so that it can stand in a script element
@@ -50,7 +52,7 @@ func (s *Server) pages(mux *http.ServeMux) error {
 	mux.HandleFunc("GET /prompts/{lang}/{file}", s.getPrompt)
 	show := func(screen string) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
-			lang, file, status := language(r.URL.Query().Get("lang")), screen, http.StatusOK
+			lang, file, status := words.Language(r.URL.Query().Get("lang")), screen, http.StatusOK
 			screen := screen
 			switch {
 			case !s.cfg.Mode.offers(screen):

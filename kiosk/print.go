@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dianka/dianka/internal/words"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/printer"
 	"github.com/dianka/dianka/receipt"
@@ -34,7 +35,7 @@ type Slips struct {
 	Shop    string        // the printed name; empty: Config.Shop
 	Issuer  string        // who issued the cards, may be empty
 	Hotline string        // empty: 95598
-	Lang    string        // of Languages, where the person did not choose; empty: the first
+	Lang    string        // of words.Languages, where the person did not choose; empty: the first
 	Paper   receipt.Paper // of the printer and the pictures
 	Counter string        // SlipAlways or SlipAsk; empty: always
 	Kiosk   string        // empty: ask
@@ -230,7 +231,7 @@ func (s *Server) slip(sl receipt.Slip) receipt.Doc {
 	if sl.Lang == "" {
 		sl.Lang = c.Lang
 	}
-	sl.Lang = language(sl.Lang)
+	sl.Lang = words.Language(sl.Lang)
 	sl.Offline = !st.Online
 	if st.Card.Number == sl.Transaction.Card && !st.Card.Number.IsZero() {
 		sl.Card = receipt.CardFacts{Known: true, Named: st.Card.Named, ValidTo: st.Card.ValidTo}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/dianka/dianka/internal/words"
 )
 
 // Spoken prompts are short recordings that a shop may put into a folder, one
@@ -26,7 +28,7 @@ func findPrompts(dir string, w *messages) (map[string]string, error) {
 	if dir == "" {
 		return found, nil
 	}
-	for _, lang := range Languages {
+	for _, lang := range words.Languages {
 		list, err := os.ReadDir(filepath.Join(dir, lang))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue

@@ -99,7 +99,7 @@ type refusalView struct {
 func (s *Server) refusalView(r *terminal.Refusal) refusalView {
 	v := refusalView{
 		Code: r.Code, Limit: r.Limit, Left: r.Left, Detail: r.Detail,
-		advice: s.words.advice("refusal."+string(r.Code), "{limit}", Yuan(r.Limit), "{left}", strconv.Itoa(r.Left)),
+		advice: s.words.advice("refusal."+string(r.Code), "{limit}", r.Limit.Yuan(), "{left}", strconv.Itoa(r.Left)),
 	}
 	if key := "utility." + r.Detail; r.Detail != "" && s.words.has(key) {
 		v.Why = s.words.words(key)

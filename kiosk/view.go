@@ -347,7 +347,7 @@ func (s *Server) receiptView(r terminal.Receipt, wanted money.Fen) receiptView {
 		slip = v.Child.ID // what the load left open waits under its number
 	}
 	v.advice = s.words.advice("outcome."+key,
-		"{amount}", Yuan(amount), "{tendered}", Yuan(max(tendered, amount)), "{last4}", v.Last4, "{slip}", slip, "{account}", v.Account, "{claim}", v.Claim)
+		"{amount}", amount.Yuan(), "{tendered}", max(tendered, amount).Yuan(), "{last4}", v.Last4, "{slip}", slip, "{account}", v.Account, "{claim}", v.Claim)
 	return v
 }
 
@@ -406,7 +406,7 @@ func (s *Server) transactionView(t journal.Transaction) receiptView {
 		key += "_returned"
 	}
 	v.advice = s.words.advice("outcome."+key,
-		"{amount}", Yuan(v.Amount), "{tendered}", Yuan(max(v.Tendered, v.Amount)), "{last4}", v.Last4, "{slip}", v.ID, "{account}", v.Account, "{claim}", v.Claim)
+		"{amount}", v.Amount.Yuan(), "{tendered}", max(v.Tendered, v.Amount).Yuan(), "{last4}", v.Last4, "{slip}", v.ID, "{account}", v.Account, "{claim}", v.Claim)
 	return v
 }
 

@@ -56,6 +56,18 @@ func ParseYuan(s string) (Fen, error) {
 	return v, nil
 }
 
+// Yuan writes yuan as people read them: "¥1,234.56", "-¥5.00".
+func (f Fen) Yuan() string {
+	sign, s := "", f.String()
+	if s[0] == '-' {
+		sign, s = "-", s[1:]
+	}
+	for i := len(s) - 6; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return sign + "¥" + s
+}
+
 // String writes yuan with two decimals and no separators: "-1234.05".
 func (f Fen) String() string {
 	sign, u := "", uint64(f)

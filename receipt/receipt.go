@@ -44,7 +44,7 @@ type Line struct {
 
 // Doc is a slip.
 type Doc struct {
-	Lang  string // of Languages
+	Lang  string // of words.Languages
 	Lines []Line
 }
 
@@ -130,17 +130,4 @@ func MaskAccount(a money.AccountNumber) string {
 	}
 	s := a.String()
 	return s[:2] + "****" + s[len(s)-4:]
-}
-
-// Yuan writes an amount with separators: ￥1,234.56. The sign is the
-// full-width one, which every Chinese printer has.
-func Yuan(f money.Fen) string {
-	sign, s := "", f.String()
-	if s[0] == '-' {
-		sign, s = "-", s[1:]
-	}
-	for i := len(s) - 6; i > 0; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return sign + "￥" + s
 }

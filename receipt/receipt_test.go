@@ -20,6 +20,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/dianka/dianka/internal/words"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 )
@@ -168,7 +169,7 @@ func logo() *Logo {
 // a person looked at.
 func TestGolden(t *testing.T) {
 	for n, make := range samples() {
-		for _, lang := range Languages {
+		for _, lang := range words.Languages {
 			for w, cols := range map[string]int{"58": Columns58, "80": Columns80} {
 				d := make(lang)
 				if cols == Columns80 && (lang != "zh-CN" || (n != "redemption-done" && n != "z")) {
@@ -218,7 +219,7 @@ func TestWordsSayTheSameThings(t *testing.T) {
 		t.Errorf("%v and %v", slices.Sorted(maps.Keys(zh)), slices.Sorted(maps.Keys(en)))
 	}
 	for n, make := range samples() {
-		for _, lang := range Languages {
+		for _, lang := range words.Languages {
 			for _, l := range make(lang).Lines {
 				for _, s := range []string{l.Text, l.Value} {
 					if mark.MatchString(s) || zh[s] != "" {
@@ -249,7 +250,7 @@ func value(d Doc, label string) string {
 // no invoice; and that none shows a whole card or account number.
 func TestEverySlip(t *testing.T) {
 	for n, make := range samples() {
-		for _, lang := range Languages {
+		for _, lang := range words.Languages {
 			d := make(lang)
 			all := ""
 			for _, l := range d.Lines {

@@ -4,12 +4,13 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dianka/dianka/internal/words"
 	"github.com/dianka/dianka/journal"
 )
 
 // OfShift makes the slip of an X or a Z report.
 func OfShift(r Report) Doc {
-	w := &writer{Doc: Doc{Lang: language(r.Lang)}, fill: strings.NewReplacer("{hotline}", clean(r.hotline()))}
+	w := &writer{Doc: Doc{Lang: words.Language(r.Lang)}, fill: strings.NewReplacer("{hotline}", clean(r.hotline()))}
 	title := "title.x"
 	if r.Final {
 		title = "title.z"
@@ -25,36 +26,36 @@ func OfShift(r Report) Doc {
 		w.fact("shift.at", at(r.At))
 	}
 	w.rule()
-	w.fact("shift.topups", Yuan(r.TopUps))
-	w.fact("shift.deposits", Yuan(r.Deposits))
-	w.fact("shift.voids", Yuan(r.Voids))
-	w.fact("shift.redemptions", Yuan(r.Redemptions))
-	w.fact("shift.bills", Yuan(r.Bills))
+	w.fact("shift.topups", r.TopUps.Yuan())
+	w.fact("shift.deposits", r.Deposits.Yuan())
+	w.fact("shift.voids", r.Voids.Yuan())
+	w.fact("shift.redemptions", r.Redemptions.Yuan())
+	w.fact("shift.bills", r.Bills.Yuan())
 	w.fact("shift.count", count(r.Count))
 	w.fact("shift.unknown", count(r.Unknown))
 	w.rule()
-	w.fact("shift.opening_cash", Yuan(r.OpeningCash))
-	w.fact("shift.cash_in", Yuan(r.CashIn))
-	w.fact("shift.cash_out", Yuan(r.CashOut))
+	w.fact("shift.opening_cash", r.OpeningCash.Yuan())
+	w.fact("shift.cash_in", r.CashIn.Yuan())
+	w.fact("shift.cash_out", r.CashOut.Yuan())
 	if r.Expected != nil {
-		w.fact("shift.expected", Yuan(*r.Expected))
+		w.fact("shift.expected", r.Expected.Yuan())
 	}
 	if r.Counted != nil {
-		w.fact("shift.counted", Yuan(*r.Counted))
+		w.fact("shift.counted", r.Counted.Yuan())
 	}
 	if r.Counted != nil && r.Expected != nil {
-		w.fact("shift.difference", Yuan(*r.Counted-*r.Expected))
+		w.fact("shift.difference", (*r.Counted - *r.Expected).Yuan())
 		w.fact("shift.reason", r.Reason)
 	}
 	if r.Float != nil {
-		w.fact("shift.float", Yuan(*r.Float))
+		w.fact("shift.float", r.Float.Yuan())
 	}
 	if r.Ceiling != nil {
-		w.fact("shift.ceiling", Yuan(*r.Ceiling))
+		w.fact("shift.ceiling", r.Ceiling.Yuan())
 	}
 	w.rule()
 	w.fact("shift.unsent", count(r.Unsent))
-	w.fact("shift.unsent_value", Yuan(r.UnsentValue))
+	w.fact("shift.unsent_value", r.UnsentValue.Yuan())
 	if r.Final {
 		w.list("shift.unsent_list", r.UnsentSlips)
 		w.list("shift.attention_list", r.AttentionSlips)

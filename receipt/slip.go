@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dianka/dianka/internal/words"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 )
@@ -95,8 +96,8 @@ func Of(s Slip) Doc {
 	if t.Actor.ID != 0 {
 		staff = t.Actor.ID.String()
 	}
-	w := &writer{Doc: Doc{Lang: language(s.Lang)}, fill: strings.NewReplacer(
-		"{amount}", Yuan(v.amount), "{tendered}", Yuan(max(v.tendered, v.amount)), "{hotline}", clean(s.hotline()), "{slip}", name, "{staff}", staff)}
+	w := &writer{Doc: Doc{Lang: words.Language(s.Lang)}, fill: strings.NewReplacer(
+		"{amount}", v.amount.Yuan(), "{tendered}", max(v.tendered, v.amount).Yuan(), "{hotline}", clean(s.hotline()), "{slip}", name, "{staff}", staff)}
 	title := "title." + v.key
 	switch {
 	case s.Settles:
@@ -117,8 +118,8 @@ func Of(s Slip) Doc {
 	}
 	w.verdict(v.result)
 	if v.amount > 0 {
-		w.add(RoleAmount, Yuan(v.amount))
-		if w.Lang == Languages[0] {
+		w.add(RoleAmount, v.amount.Yuan())
+		if w.Lang == words.Languages[0] {
 			w.fact("fact.capitals", Capitals(v.amount))
 		}
 	}
@@ -163,21 +164,21 @@ func Of(s Slip) Doc {
 		}
 	}
 	if v.deposit > 0 {
-		w.fact("fact.deposit", Yuan(v.deposit))
+		w.fact("fact.deposit", v.deposit.Yuan())
 	}
 	if v.tendered > 0 && (t.Bill != nil || v.last.Load != nil && v.last.Load.Tendered > 0) {
-		w.fact("fact.tendered", Yuan(v.tendered+v.deposit))
+		w.fact("fact.tendered", (v.tendered + v.deposit).Yuan())
 		switch {
 		case v.returned:
-			w.fact("fact.returned", Yuan(v.tendered))
+			w.fact("fact.returned", v.tendered.Yuan())
 		case v.owed:
-			w.fact("fact.to_return", Yuan(v.tendered))
+			w.fact("fact.to_return", v.tendered.Yuan())
 		default:
-			w.fact("fact.change", Yuan(v.tendered-v.amount))
+			w.fact("fact.change", (v.tendered - v.amount).Yuan())
 		}
 	}
 	if v.result != journal.Unknown && v.last.After != journal.NoBalance {
-		w.fact("fact.balance", Yuan(v.last.After))
+		w.fact("fact.balance", v.last.After.Yuan())
 	}
 	if s.offline(v) {
 		w.add(RoleText, w.t("offline_note"))

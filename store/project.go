@@ -370,7 +370,7 @@ func (m *memory) follow(tx *bbolt.Tx, e journal.Entry, h journal.Hash) (step, er
 		if m.absent(e.Ref) {
 			return x, nil
 		}
-		before, err := fold(tx, m.id.Terminal, e.Ref, journal.Ref{})
+		before, err := fold(tx, m.id.Terminal, e.Ref, e.Name.Ref())
 		if err != nil {
 			return x, damaged(err)
 		}

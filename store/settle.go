@@ -165,7 +165,7 @@ func (s *Store) Replay(open, end journal.Ref, fn func(e journal.Entry, before, a
 				return fmt.Errorf("%w: %w", ErrCorrupt, err)
 			}
 			x.before, x.after = &before, &after
-		} else if x, err = m.stepAt(tx, e, h); err != nil {
+		} else if x, err = m.follow(tx, e, h); err != nil {
 			return err
 		}
 		if x.after != nil {
@@ -183,27 +183,3 @@ func (s *Store) Replay(open, end journal.Ref, fn func(e journal.Entry, before, a
 
 // errEnd ends a walk before the end of the journal.
 var errEnd = errors.New("store: seen what was asked for")
-
-// stepAt gives the step that an entry of the journal made when it was written.
-func (m *memory) stepAt(tx *bbolt.Tx, e journal.Entry, h journal.Hash) (step, error) {
-	x := step{e: e, hash: h}
-	switch {
-	case e.Body.Type().Begins():
-		t, err := journal.Begin(e)
-		if err != nil {
-			return x, fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		x.after = &t
-	case e.Body.Type().Continues() && !m.absent(e.Ref):
-		before, err := fold(tx, m.id.Terminal, e.Ref, e.Name.Ref())
-		if err != nil {
-			return x, damaged(err)
-		}
-		after := before
-		if err := after.Add(e); err != nil {
-			return x, fmt.Errorf("%w: %w", ErrCorrupt, err)
-		}
-		x.before, x.after = &before, &after
-	}
-	return x, nil
-}

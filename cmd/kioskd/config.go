@@ -13,6 +13,7 @@ import (
 
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/internal/config"
+	"github.com/dianka/dianka/internal/words"
 	"github.com/dianka/dianka/kiosk"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/printer"
@@ -157,7 +158,7 @@ func defaults() Config {
 		State:   "/var/lib/dianka",
 		Screens: ScreensConfig{Listen: "127.0.0.1:8095", Mode: screensMode(kiosk.ModeBoth)},
 		Printer: PrinterConfig{Baud: 9600, Width: 58, Cutter: true},
-		Slips:   SlipsConfig{Hotline: "95598", Lang: kiosk.Languages[0], Counter: kiosk.SlipAlways, Kiosk: kiosk.SlipAsk},
+		Slips:   SlipsConfig{Hotline: "95598", Lang: words.Languages[0], Counter: kiosk.SlipAlways, Kiosk: kiosk.SlipAsk},
 		Log:     cli.Log{Level: "info", Format: "text"},
 	}
 }
@@ -201,8 +202,8 @@ func (c Config) slips() (kiosk.Slips, error) {
 	default:
 		return s, fmt.Errorf("printer.width: paper is 58 or 80 mm wide, not %d", c.Printer.Width)
 	}
-	if !slices.Contains(kiosk.Languages, s.Lang) {
-		return s, fmt.Errorf("slips.lang: not one of %v: %q", kiosk.Languages, s.Lang)
+	if !slices.Contains(words.Languages, s.Lang) {
+		return s, fmt.Errorf("slips.lang: not one of %v: %q", words.Languages, s.Lang)
 	}
 	if c.Slips.Logo == "" {
 		return s, nil

@@ -23,7 +23,7 @@ func TestTourBrowser(t *testing.T) {
 	url := r.screens()
 	account := accounts[0].Number
 	row := func(sum money.Fen) string { // the account as the desk's page shows it
-		return `document.querySelector('[data-account="` + ledger.Customer(account).String() + `"] header .sum')?.textContent === "` + kiosk.Yuan(sum) + `"`
+		return `document.querySelector('[data-account="` + ledger.Customer(account).String() + `"] header .sum')?.textContent === "` + sum.Yuan() + `"`
 	}
 	slips := `[...document.querySelectorAll('[data-account="` + ledger.Customer(account).String() + `"] tbody tr')].map((e) => e.textContent).join()`
 

@@ -20,7 +20,7 @@ const module = "github.com/dianka/dianka/"
 // floor gives the floor of a package by the first element of its path; a
 // longer entry wins over a shorter one.
 var floor = map[string]int{
-	"apdu": 0, "suite": 0, "money": 0, "journal": 0, "wire": 0, "firmware-profiles": 0, "internal/canon": 0,
+	"apdu": 0, "suite": 0, "money": 0, "journal": 0, "wire": 0, "firmware-profiles": 0, "internal/canon": 0, "internal/words": 0,
 	"explain": 0, "script": 1, "dump": 1,
 	"purse": 1, "reader": 1, "store": 1, "simcard": 1, "receipt": 1, "printer": 1,
 	"terminal": 2,
