@@ -158,6 +158,7 @@ func TestBrowserCounter(t *testing.T) {
 	f := newFake()
 	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), serve(t, f, false), 1024, 768)
 	b.Open("/clerk")
+	b.Until("the list of staff is there", `document.querySelector('[data-testid="login-staff"] option[value="9"]')`)
 	b.Run(chromedp.SetValue(chromedp.CSS(kiosktest.ID("login-staff")), "9"))
 	b.TypeIn("login-pin", "9999\r")
 	b.Until("logged in", `document.querySelector('[data-testid="login"]').hidden`)
@@ -262,6 +263,93 @@ func TestBrowserCounter(t *testing.T) {
 	b.Says("closings", "第 1 班")
 	b.Look("counter-closings", 14, 44, "1024x768")
 	b.Quiet("400", "422", "404", "409")
+}
+
+// TestBrowserStaff: a manager adds a person, who must choose a PIN and can do no
+// more than was given; a login card names its owner; who is locked out is out.
+func TestBrowserStaff(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	url := serve(t, f, false)
+	browser := kiosktest.NewBrowser(t)
+	in := func(b *kiosktest.Tab, staff, pin string) {
+		t.Helper()
+		b.Until("the list of staff is there", `document.querySelector('[data-testid="login-staff"] option[value="`+staff+`"]')`)
+		b.Run(chromedp.SetValue(chromedp.CSS(kiosktest.ID("login-staff")), staff))
+		b.TypeIn("login-pin", pin+"\r")
+	}
+	inside := func(b *kiosktest.Tab) {
+		t.Helper()
+		b.Until("logged in", `document.querySelector('[data-testid="login"]').hidden`)
+	}
+	people := func(b *kiosktest.Tab) {
+		t.Helper()
+		b.See("do-more")
+		b.Press(kb.F9)
+		b.Click("menu-people")
+		b.See("people-add")
+	}
+	boss := kiosktest.NewTab(t, browser, url, 1024, 768)
+	boss.Open("/clerk")
+	in(boss, "9", "9999")
+	inside(boss)
+	people(boss)
+	boss.Look("staff-list", 14, 44, "1024x768")
+	boss.Click("people-add")
+	boss.TypeIn("person-number", "21")
+	boss.TypeIn("person-name", "小周")
+	boss.Click("right-topup")
+	boss.TypeIn("person-pin", "1234")
+	boss.TypeIn("person-again", "1234")
+	boss.Look("staff-add", 14, 44, "1024x768", "1920x1080")
+	boss.Click("person-commit")
+	boss.See("refusal") // guessed first
+	boss.TypeIn("person-pin", "8061")
+	boss.TypeIn("person-again", "8061")
+	boss.Click("person-commit")
+	boss.Says("people", "小周")
+	boss.Says("people", "下次登录要改密码")
+
+	// A browser of one's own: two tabs of one would share the session.
+	clerk := kiosktest.NewTab(t, kiosktest.NewBrowser(t), url, 1024, 768)
+	clerk.Open("/clerk")
+	in(clerk, "21", "8061")
+	clerk.Says("login-title", "请先改密码")
+	clerk.Look("staff-own-pin", 14, 44, "1024x768")
+	clerk.TypeIn("login-pin", "8061")
+	clerk.TypeIn("login-next", "2907")
+	clerk.TypeIn("login-again", "2907\r")
+	inside(clerk)
+	clerk.See("do-more")
+	clerk.Press(kb.F9)
+	clerk.See("menu")
+	clerk.Until("no more rights than were given", `document.querySelector('[data-testid="menu-people"]').disabled && document.querySelector('[data-testid="menu-x"]').disabled`)
+
+	// The card that is in the reader names its owner at the login.
+	f.insert(cardA)
+	boss.Click("person-21")
+	boss.Says("person-card", "4821")
+	boss.Look("staff-person", 14, 44, "1024x768")
+	boss.Click("person-card")
+	boss.Says("people", "4821")
+	clerk.Press(kb.F10)
+	clerk.See("login-pin")
+	clerk.Until("the card names its owner", `document.querySelector('[data-testid="login-staff"]').value === "21"`)
+	clerk.TypeIn("login-pin", "2907\r")
+	inside(clerk)
+
+	boss.Click("person-21")
+	boss.Click("person-lock")
+	boss.Says("people", "已停用")
+	clerk.See("login-pin")
+	clerk.Until("and is named no more", `!document.querySelector('[data-testid="login-staff"] option[value="21"]')`)
+	boss.Press(kb.Escape)
+	boss.See("do-more")
+	boss.Press(kb.F9)
+	boss.Click("menu-acts")
+	boss.Says("acts", "加人")
+	boss.Look("staff-acts", 14, 44, "1024x768")
+	boss.Quiet("422", "401", "403", "400")
 }
 
 func TestBrowserDesk(t *testing.T) {

@@ -23,7 +23,6 @@ type page struct {
 	Lang      string
 	Screen    string // "home", "clerk", "kiosk", "desk"
 	Shop      string
-	Staff     []Staff
 	Simulated bool
 	Counter   bool        // the clerk's page is offered
 	Kiosk     bool        // the customer's is
@@ -35,6 +34,13 @@ type page struct {
 // T gives a text in the page's language.
 func (p page) T(key string) string { return p.t(key) }
 
+// served reports whether the words of a key come with answers only, so that
+// pages need not carry them.
+func served(key string) bool {
+	first, _, _ := strings.Cut(key, ".")
+	return slices.Contains([]string{"outcome", "reason", "utility", "printer", "slip_state", "difference"}, first)
+}
+
 func (s *Server) pages(mux *http.ServeMux) error {
 	t, err := template.ParseFS(files, "pages/*.html")
 	if err != nil {
@@ -42,7 +48,8 @@ func (s *Server) pages(mux *http.ServeMux) error {
 	}
 	texts := make(map[string]map[string]string)
 	for _, lang := range words.Languages {
-		texts[lang] = s.words.text[lang]
+		texts[lang] = maps.Clone(s.words.text[lang])
+		maps.DeleteFunc(texts[lang], func(key, _ string) bool { return served(key) })
 	}
 	all, err := json.Marshal(texts) // escapes <, > and &, so that it can stand in a script element
 	if err != nil {
@@ -63,7 +70,7 @@ func (s *Server) pages(mux *http.ServeMux) error {
 			var b bytes.Buffer
 			err := t.ExecuteTemplate(&b, file+".html", page{
 				Counter: s.cfg.Mode.offers("clerk"), Kiosk: s.cfg.Mode.offers("kiosk"), Prompts: prompts,
-				Lang: lang, Screen: screen, Shop: s.cfg.Shop, Staff: s.cfg.Staff, Simulated: s.cfg.Desk != nil,
+				Lang: lang, Screen: screen, Shop: s.cfg.Shop, Simulated: s.cfg.Desk != nil,
 				Messages: template.JS(all), t: func(key string) string { return s.words.in(lang, key) },
 			})
 			if err != nil {

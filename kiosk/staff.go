@@ -60,6 +60,7 @@ func (s *Server) check(ctx context.Context, id money.StaffID, pin, what string) 
 type actView struct {
 	ID     string    `json:"id"` // the journal entry
 	At     time.Time `json:"at"`
+	By     string    `json:"by"`               // who did it
 	Staff  string    `json:"staff"`            // whom it concerns; of a failed login the number that was typed
 	Act    string    `json:"act"`              // a stable word, see journal.Deed
 	Count  uint32    `json:"count"`            // how often since the entry before
@@ -68,7 +69,7 @@ type actView struct {
 }
 
 func viewAct(e journal.Entry) actView {
-	v := actView{ID: e.Name.String(), At: time.UnixMilli(e.Wall).In(money.CST), Staff: e.Actor.ID.String(), Act: journal.Deed(e), Count: 1}
+	v := actView{ID: e.Name.String(), At: time.UnixMilli(e.Wall).In(money.CST), By: e.Actor.ID.String(), Staff: e.Actor.ID.String(), Act: journal.Deed(e), Count: 1}
 	if b, ok := e.Body.(*journal.Staff); ok {
 		v.Staff, v.Count, v.Detail = b.Staff.String(), b.Count, b.Detail
 	}

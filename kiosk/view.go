@@ -192,6 +192,8 @@ type statusView struct {
 	Printer   *printerView `json:"printer"` // null: none
 	// At a login screen: whom the card in the reader names, else null.
 	CardStaff *personView `json:"card_staff"`
+	// At a login screen: who may log in, else empty.
+	People []personView `json:"people"`
 	// Only for a clerk, else null.
 	Till *tillView `json:"till"`
 }
@@ -225,7 +227,7 @@ func (s *Server) statusView(c caller) statusView {
 		PSAM:    samView{st.PSAM.Present, s.problem(st.PSAM.Problem)},
 		LoadSAM: samView{st.LoadSAM.Present, s.problem(st.LoadSAM.Problem)},
 		Link:    linkView{Online: st.Online},
-		Busy:    st.Busy, Stopped: st.Stopped, Warnings: []problem{}, HotlistAt: when(st.HotlistAt),
+		Busy:    st.Busy, Stopped: st.Stopped, Warnings: []problem{}, People: []personView{}, HotlistAt: when(st.HotlistAt),
 		Limits: limitsView{
 			At: when(st.LimitsAt), TopUpMin: st.Limits.TopUpMin, TopUpMax: st.Limits.TopUpMax,
 			OfflineTopUpMax: st.Limits.OfflineTopUpMax, RedeemMax: st.Limits.RedeemMax, CardDeposit: st.Limits.CardDeposit,
@@ -248,6 +250,11 @@ func (s *Server) statusView(c caller) statusView {
 	}
 	if !c.kiosk && !c.clerk() {
 		v.CardStaff = s.cardStaff(st.Card.Number)
+		for _, p := range s.door.people() {
+			if !p.locked {
+				v.People = append(v.People, personView{p.ID.String(), p.Name})
+			}
+		}
 	}
 	if c.clerk() {
 		v.Till = &tillView{

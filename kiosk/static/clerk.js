@@ -2,5 +2,6 @@
 import { begin } from "./counter.js";
 import "./lost.js";
 import "./till.js";
+import "./people.js";
 
 begin();

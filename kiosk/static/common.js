@@ -12,6 +12,12 @@ export function t(key, fill = {}) {
   return s.replace(/\{(\w+)\}/g, (mark, name) => fill[name] ?? mark);
 }
 
+// both gives a text in every language, as the server sends words.
+export const both = (key) => Object.fromEntries(Object.entries(texts).map(([l, m]) => [l, m[key]]));
+
+// advice gives the three sentences of a refusal.
+export const advice = (key) => Object.fromEntries(["sentence", "money", "next"].map((k) => [k, both(`${key}.${k}`)]));
+
 // say picks the language of words that the server sent.
 export const say = (words) => (words ? words[lang] : "");
 

@@ -1,7 +1,7 @@
 // The clerk's counter: the screen's state, its drawing and what moves value.
 // State is what the server said and what was typed; draw shows it all, in
 // whichever language. Other parts of the page add their views to it.
-import { $, $$, t, say, onLanguage, yuan, fen, time, age, call, money, live, beep, facts, glyph, el, view, Refused } from "./common.js";
+import { $, $$, t, say, onLanguage, yuan, fen, time, age, call, money, live, beep, facts, glyph, el, view, Refused, advice } from "./common.js";
 
 export const state = {
   status: null, cut: false, view: "home", mode: "topup",
@@ -99,7 +99,7 @@ function accept(s) {
   const before = state.status;
   state.status = s;
   clearTimeout(lockTimer);
-  if (s.session.role === "clerk" && !s.session.locked) {
+  if (!needsLogin(s)) {
     lockTimer = setTimeout(refresh, s.session.locks_ms + 200);
     const h = `${s.epoch}-${s.head}-${s.session.staff}`;
     if (h !== head) { head = h; loadList(); }
@@ -112,7 +112,7 @@ function accept(s) {
   draw();
   if (!before || (needsLogin(before) !== needsLogin(s) && needsLogin(s))) (loginForm.staff.options.length ? loginForm.pin : loginForm).focus?.();
 }
-const needsLogin = (s) => s.session.role !== "clerk" || s.session.locked;
+const needsLogin = (s) => s.session.role !== "clerk" || s.session.locked || s.session.change_pin;
 
 // ---- drawing
 
@@ -131,7 +131,7 @@ export function draw() {
   $("shop").textContent = s.shop_name || s.shop;
   const locked = needsLogin(s);
   $("login").hidden = !locked;
-  $("login-title").textContent = t(s.session.locked ? "login.locked" : "login.title");
+  drawLogin(s);
   $("person").textContent = locked ? "" : s.session.name;
   $("lock").hidden = locked;
   drawRefusal($("login-refusal"), locked ? state.refusal : null);
@@ -141,6 +141,26 @@ export function draw() {
   view(state.view);
   drawRefusal($("refusal"), locked ? null : state.refusal, ["topup", "sell"].includes(state.mode) && state.view === "cash");
   views[state.view]?.(s);
+}
+
+// drawLogin asks who it is, or for a PIN of one's own when somebody else chose
+// it.
+function drawLogin(s) {
+  const change = s.session.change_pin && !s.session.locked, select = loginForm.staff;
+  $("login-title").textContent = t(change ? "people.own_title" : s.session.locked ? "login.locked" : "login.title");
+  $("login-hint").textContent = t(change ? "people.own_hint" : "login.hint");
+  $("login-enter").textContent = t(change ? "people.own_commit" : "login.enter");
+  $("login-who").hidden = change;
+  for (const e of loginForm.querySelectorAll("[data-change]")) e.hidden = !change;
+  const list = s.people.map((p) => p.staff).join();
+  if (s.people.length && select.dataset.list !== list) {
+    const chosen = select.value || s.session.staff;
+    select.dataset.list = list;
+    select.replaceChildren(...s.people.map((p) => new Option(`${p.staff} · ${p.name}`, p.staff)));
+    if (s.people.some((p) => p.staff === chosen)) select.value = chosen;
+  }
+  if (s.card_staff && select.dataset.card !== s.card_staff.staff) select.value = s.card_staff.staff;
+  select.dataset.card = s.card_staff?.staff ?? "";
 }
 
 function drawRefusal(box, r, cash) {
@@ -450,12 +470,11 @@ const plain = (f) => yuan(f).replace(/[¥,]/g, "");
 function look(number, then) {
   return trying(async () => {
     if (!/^\d{10}$/.test(number)) {
-      throw new Refused({ code: "bad_account", sentence: both("bill.ten.sentence"), money: both("bill.ten.money"), next: both("bill.ten.next") });
+      throw new Refused({ code: "bad_account", ...advice("bill.ten") });
     }
     state.bill = await call("GET", `/api/v1/accounts/${number}`);
   }).then(() => state.bill && then?.());
 }
-export const both = (key) => Object.fromEntries(Object.entries(JSON.parse(document.getElementById("messages").textContent)).map(([l, m]) => [l, m[key]]));
 
 form("confirm").addEventListener("submit", (e) => {
   e.preventDefault();
@@ -535,14 +554,15 @@ $("ask-again").addEventListener("click", () => state.lost && send(state.lost.pat
 
 loginForm.addEventListener("submit", (e) => {
   e.preventDefault();
-  const body = { staff: loginForm.staff.value, pin: loginForm.pin.value };
-  loginForm.pin.value = "";
+  const f = loginForm, pin = f.pin.value, change = !f.next.closest("label").hidden;
+  const [path, body] = change ? ["/api/v1/pin", { old: pin, pin: f.next.value, again: f.again.value }] : ["/api/v1/login", { staff: f.staff.value, pin }];
+  f.pin.value = f.next.value = f.again.value = "";
   trying(async () => {
-    await call("POST", "/api/v1/login", body);
+    await call("POST", path, body);
     await refresh();
     reopen();
-    go("home");
-  }).then(() => state.refusal && loginForm.pin.focus());
+    if (!needsLogin(state.status)) go("home");
+  }).then(() => (state.refusal || needsLogin(state.status)) && f.pin.focus());
 });
 
 // What a person does keeps the session open.

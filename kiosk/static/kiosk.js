@@ -1,7 +1,7 @@
 // The customer's page: five steps, one thing to do on each, and nothing left
 // behind for the next person. What happened is asked of the terminal; the page
 // only remembers what a person is typing.
-import { $, $$, t, say, lang, inOther, other, useLanguage, onLanguage, yuan, fen, time, call, money, fulfilled, live, beep, facts, view, el, Refused } from "./common.js";
+import { $, $$, t, say, lang, inOther, other, useLanguage, onLanguage, yuan, fen, time, call, money, fulfilled, live, beep, facts, view, el, Refused, both, advice } from "./common.js";
 import { speak, hush } from "./speech.js";
 
 // Seconds, of field.md section 5: without a touch until the question, from
@@ -142,8 +142,6 @@ function show(r) {
 }
 
 const problem = () => (state.status.card.stock ? { sentence: both("refusal.card_not_activated.sentence"), money: both("refusal.card_not_activated.money"), next: both("kiosk.ask_clerk") } : state.status.card.problem);
-const all = JSON.parse(document.getElementById("messages").textContent);
-const both = (key) => Object.fromEntries(Object.entries(all).map(([l, m]) => [l, m[key]]));
 
 // noPaper says that a printer is known to print nothing now.
 const noPaper = (s) => Boolean(s?.printer) && !["ok", "paper_low"].includes(s.printer.state);
@@ -399,7 +397,7 @@ $("account-next").addEventListener("click", () => {
   if (state.again === state.account) { go("bill"); return; }
   state.again = state.account = "";
   state.asking = false;
-  state.refusal = Object.fromEntries(["sentence", "money", "next"].map((k) => [k, both(`refusal.account_mismatch.${k}`)]));
+  state.refusal = advice("refusal.account_mismatch");
   draw();
 });
 $("pay-owed").addEventListener("click", () => { state.amount = plain(state.bill.owed); state.whole = true; go("confirm"); });
@@ -408,7 +406,7 @@ $("other-amount").addEventListener("click", () => { state.amount = ""; state.who
 const plain = (f) => yuan(f).replace(/[¥,]/g, "");
 $("amount-next").addEventListener("click", () => {
   if (fen(state.amount) <= (state.status.card.balance ?? 0)) { go("confirm"); return; }
-  state.refusal = Object.fromEntries(["sentence", "money", "next"].map((k) => [k, both(`refusal.balance_low.${k}`)]));
+  state.refusal = advice("refusal.balance_low");
   draw();
 });
 $("confirm-pay").addEventListener("click", pay);

@@ -1,45 +1,15 @@
 // What waits under the number of a slip, and cards that are lost or damaged.
-import { $, t, yuan, call, Refused } from "./common.js";
-import { state, form, go, draw, views, trying, commit, both } from "./counter.js";
+import { $, t, yuan, call, el, advice, Refused } from "./common.js";
+import { state, form, go, draw, views, trying, commit } from "./counter.js";
+import { addLines } from "./menu.js";
 
 const card = () => form("lost").card.value.replace(/\D/g, "");
-const rights = () => state.status.session.rights;
 
-// ---- the list behind F9
-
-const menu = [
+addLines(
   ["claim", "topup", true, () => { state.mode = "claim"; state.claim = null; form("claim").reset(); go("claim"); }],
   ["block", "replace", true, () => lost("block")],
   ["replace", "replace", true, () => lost("replace")],
-];
-
-// enter adds a line to the list: its name, the right it needs, whether it
-// needs an open shift, and what it does.
-export const enter = (...lines) => menu.push(...lines);
-
-views.more = (s) => {
-  const open = s.till?.shift?.open;
-  $("menu").replaceChildren(...menu.map(([name, right, shift, run], i) => {
-    const li = document.createElement("li"), b = document.createElement("button");
-    b.type = "button";
-    b.dataset.testid = `menu-${name}`;
-    b.disabled = !rights().includes(right) || (shift && !open) || s.stopped;
-    for (const [tag, text] of [["kbd", String(i + 1)], ["b", t(`menu.${name}`)], ["span", rights().includes(right) ? t(`menu.${name}_note`) : t("menu.no_right")]]) {
-      const e = document.createElement(tag);
-      e.textContent = text;
-      b.append(e);
-    }
-    b.addEventListener("click", run);
-    li.append(b);
-    return li;
-  }));
-};
-// When the key is let go: else its digit would stand in the field that opens.
-addEventListener("keyup", (e) => {
-  if (state.view !== "more" || !/^[1-9]$/.test(e.key) || !$("login").hidden) return;
-  const b = $("menu").querySelectorAll("button")[Number(e.key) - 1];
-  if (b && !b.disabled) b.click();
-});
+);
 
 // ---- claims
 
@@ -48,8 +18,7 @@ views.claim = (s) => {
   const same = c && s.card.state === "ready" && s.card.number && !s.card.stock;
   $("claim-shown").hidden = !c;
   if (c) {
-    const p = (cls, text) => Object.assign(document.createElement("p"), { className: cls, textContent: text });
-    $("claim-shown").replaceChildren(p("label", `${t(`kind.${c.kind}`)} · ${t("claim.card", { last4: c.last4, slip: c.claim })}`), p("huge", t("claim.waits", { amount: yuan(c.amount) })));
+    $("claim-shown").replaceChildren(el("p", "label", `${t(`kind.${c.kind}`)} · ${t("claim.card", { last4: c.last4, slip: c.claim })}`), el("p", "huge", t("claim.waits", { amount: yuan(c.amount) })));
   }
   $("claim-hint").textContent = t(c && !same ? "claim.load_hint" : "claim.hint");
   $("claim-look").hidden = Boolean(c);
@@ -66,7 +35,7 @@ form("claim").addEventListener("submit", (e) => {
   trying(async () => {
     state.claim = null;
     if (!/^\d{12}-\d{1,10}-\d{1,20}$/.test(slip)) {
-      throw new Refused({ code: "bad_slip", sentence: both("claim.bad.sentence"), money: both("claim.bad.money"), next: both("claim.bad.next") });
+      throw new Refused({ code: "bad_slip", ...advice("claim.bad") });
     }
     state.claim = await call("GET", `/api/v1/claims/${encodeURIComponent(slip)}`);
   }).then(() => { draw(); if (state.claim) $("claim-cash").focus(); });

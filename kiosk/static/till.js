@@ -1,9 +1,9 @@
 // Shifts and stock: what a shop counts.
 import { $, t, say, yuan, time, call, money, facts, el } from "./common.js";
 import { state, form, go, home, draw, views, trying, refresh } from "./counter.js";
-import { enter } from "./lost.js";
+import { addLines } from "./menu.js";
 
-enter(
+addLines(
   ["receive", "settle", false, () => stock("receive")],
   ["count", "settle", false, () => stock("count")],
   ["x", "settle", true, () => trying(async () => { state.report = await call("GET", "/api/v1/shift/report"); }).then(() => state.refusal || go("report"))],
@@ -41,9 +41,9 @@ views.report = () => {
     [t("shift.expected"), yuan(r.expected)], [t("shift.cash_in"), yuan(r.cash_in)],
     [t("shift.difference"), r.difference === 0 ? t("shift.even") : yuan(r.difference)], [t("shift.cash_out"), yuan(r.cash_out)],
   ] : [[t("shift.opening_cash"), yuan(r.opening_cash)], [t("shift.cash_in"), yuan(r.cash_in)], [t("shift.cash_out"), yuan(r.cash_out)]];
-  for (const k of r.kinds) if (k.done || k.unknown) sums.push([say(k.words), `${yuan(k.amount)} · ${t("strip.items", { n: k.done })}`]);
-  for (const c of r.clerks) if (c.voids) sums.push([t("report.void_by", { name: c.name || c.staff }), `${yuan(c.void_amount)} · ${t("strip.items", { n: c.voids })}`]);
-  if (r.acts.reprint) sums.push([t("report.reprints"), t("strip.items", { n: r.acts.reprint })]);
+  for (const k of r.kinds) if (k.done || k.unknown) sums.push([say(k.words), `${yuan(k.amount)} · ${t("report.items", { n: k.done })}`]);
+  for (const c of r.clerks) if (c.voids) sums.push([t("report.void_by", { name: c.name || c.staff }), `${yuan(c.void_amount)} · ${t("report.items", { n: c.voids })}`]);
+  if (r.acts.reprint) sums.push([t("report.reprints"), t("report.items", { n: r.acts.reprint })]);
   if (r.reason) sums.push([t("report.cause"), say(r.reason.words) + (r.note ? ` · ${r.note}` : "")]);
   facts($("shift-sums"), sums);
   const a = r.attention, left = [];
