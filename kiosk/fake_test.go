@@ -216,7 +216,7 @@ func (f *fake) book(tok journal.Token, who terminal.Who, t journal.Transaction) 
 			d.Reason = journal.ReasonHostUnreachable
 		}
 		t.Reason, t.Decided = d.Reason, &d
-		r := terminal.Receipt{Transaction: t, Hash: journal.Hash{byte(len(f.list)), 0xA5}}
+		r := terminal.Receipt{Transaction: t, Owed: owed(t), Hash: journal.Hash{byte(len(f.list)), 0xA5}}
 		f.tokens[tok] = len(f.list)
 		f.list = append(f.list, r)
 		f.changed()
@@ -232,7 +232,7 @@ func (f *fake) book(tok journal.Token, who terminal.Who, t journal.Transaction) 
 		t.After = c.Balance
 	}
 	f.status.Card = *c
-	r := terminal.Receipt{Transaction: t, Hash: journal.Hash{byte(len(f.list)), 0xA5}}
+	r := terminal.Receipt{Transaction: t, Owed: owed(t), Hash: journal.Hash{byte(len(f.list)), 0xA5}}
 	f.tokens[tok] = len(f.list)
 	f.list = append(f.list, r)
 	if !f.status.Online {
@@ -246,6 +246,14 @@ func (f *fake) book(tok journal.Token, who terminal.Who, t journal.Transaction) 
 	}
 	f.changed()
 	return r
+}
+
+// owed names a transaction whose cash lies in the drawer for nothing.
+func owed(t journal.Transaction) (n journal.Name) {
+	if t.Result == journal.NotDone && (t.Load != nil && t.Load.Tendered > 0 || t.Bill != nil) {
+		n = t.Name
+	}
+	return n
 }
 
 func (f *fake) TopUp(_ context.Context, r terminal.TopUpRequest) (terminal.Receipt, error) {
@@ -316,7 +324,7 @@ func (f *fake) Sell(_ context.Context, r terminal.SellRequest) (terminal.Receipt
 			Load: &journal.LoadIntent{Purpose: journal.PurposeFirstLoad, Amount: r.Amount, Tendered: r.Tendered},
 		})
 		i := f.tokens[r.Token]
-		f.list[i].Child = &child.Transaction
+		f.list[i].Child, f.list[i].Owed = &child.Transaction, child.Owed
 		rc = f.list[i]
 	}
 	return rc, nil
@@ -345,7 +353,7 @@ func (f *fake) Void(_ context.Context, r terminal.VoidRequest) (terminal.Receipt
 		Kind: journal.KindVoidDebit, Card: top.Card, Amount: top.Amount, Parent: rc.Name.Ref(), Purchase: &journal.PurchaseIntent{},
 	})
 	i = f.tokens[r.Token]
-	f.list[i].Child = &child.Transaction
+	f.list[i].Child, f.list[i].Owed = &child.Transaction, child.Owed
 	f.status.Shift.CashOut += top.Amount
 	return f.list[i], nil
 }
@@ -438,7 +446,7 @@ func (f *fake) CollectClaim(_ context.Context, r terminal.ClaimRequest) (termina
 		})
 		f.status.Shift.CashIn += r.Amount
 		i := f.tokens[r.Token]
-		f.list[i].Child = &child.Transaction
+		f.list[i].Child, f.list[i].Owed = &child.Transaction, child.Owed
 		rc = f.list[i]
 	}
 	return rc, nil
@@ -485,7 +493,7 @@ func (f *fake) ReturnCash(_ context.Context, r terminal.ReturnCashRequest) (term
 		if t.Kind != journal.KindTopUp && t.Kind != journal.KindBill || t.Result != journal.NotDone || t.CashReturned {
 			return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeCashNotOwed}
 		}
-		t.CashReturned = true
+		t.CashReturned, t.Owed = true, journal.Name{}
 		f.status.Shift.CashIn -= t.Amount
 		f.changed()
 		return *t, nil

@@ -299,7 +299,7 @@ type receiptView struct {
 	Balance      *money.Fen   `json:"balance"`       // of the card afterwards; null when not read
 	WasUnknown   bool         `json:"was_unknown"`   // it was not certain for a while
 	CashReturned bool         `json:"cash_returned"` // of a top-up or a bill that was not done
-	CashOwed     bool         `json:"cash_owed"`     // cash was taken, nothing was loaded, and it was not given back yet
+	CashOwed     bool         `json:"cash_owed"`     // cash was taken, nothing was loaded, and it was neither given back nor collected here
 	Parent       string       `json:"parent"`        // a void names its top-up here, a first load its sale
 	Child        *receiptView `json:"child"`         // first load of a sale, debit of a void, load of a claim
 	Claim        string       `json:"claim"`         // the number under which what was paid out had waited, else ""
@@ -313,9 +313,11 @@ func (s *Server) receiptView(r terminal.Receipt, wanted money.Fen) receiptView {
 	v := s.transactionView(r.Transaction)
 	v.Hash = r.Hash.String()
 	v.Slip = s.slipView(r)
+	v.CashOwed = r.Owed == r.Name
 	if r.Child != nil {
 		c := s.transactionView(*r.Child)
 		c.Hash = v.Hash
+		c.CashOwed = r.Owed == r.Child.Name
 		v.Child = &c
 	}
 	key := v.Kind + "." + v.Result
@@ -377,11 +379,9 @@ func (s *Server) transactionView(t journal.Transaction) receiptView {
 	}
 	if t.Load != nil {
 		v.Tendered = t.Load.Tendered
-		v.CashOwed = t.Result == journal.NotDone && t.Load.Tendered > 0 && !t.CashReturned
 	}
 	if t.Bill != nil {
 		v.AccountSeen, v.Tendered = seens[t.Bill.Seen], t.Bill.Tendered
-		v.CashOwed = t.Result == journal.NotDone && !t.CashReturned
 	}
 	if t.Claim != nil {
 		v.Claim = t.Claim.Claim.String()

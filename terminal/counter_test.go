@@ -376,6 +376,32 @@ func TestBlockAndReplace(t *testing.T) {
 	w.clean()
 }
 
+// TestCardOfRefusedRequest: what the utility refused to do about a card says
+// nothing that the card itself could be asked about.
+func TestCardOfRefusedRequest(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	n := mustCard(t, "1001")
+	card := w.loaded(n, 100_00)
+	w.slot.Remove()
+	w.host.refuse = wire.CodeUnnamed
+	for _, ask := range []func(context.Context, CardRequest) (Receipt, error){w.term.BlockCard, w.term.ReplaceCard} {
+		if rc, err := ask(w.ctx, CardRequest{Token: token(), Who: clerk, Card: n, Why: journal.WhyLost}); err != nil || rc.Result != journal.NotDone {
+			t.Fatal(rc.Result, err)
+		}
+	}
+	w.host.refuse = ""
+	w.slot.Insert(card)
+	w.term.openCard(w.ctx)
+	if c := w.term.Status().Card; c.State != CardReady || c.Balance != 100_00 {
+		t.Errorf("the card is %s, %s, with %s on it", c.State, c.Problem, c.Balance)
+	}
+	if rc, err := w.topUp(n, 50_00); err != nil || rc.Result != journal.Done {
+		t.Errorf("%v, %v", rc.Result, err)
+	}
+	w.clean()
+}
+
 // TestOwedOnce: what this terminal owes is given back or collected, not both,
 // whatever the utility knows of it yet.
 func TestOwedOnce(t *testing.T) {
@@ -402,7 +428,19 @@ func TestOwedOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			wantRefusal(t, giveBack(), CodeCashNotOwed)
+			if rc, err := w.term.Transaction(rc.Name); err != nil || !rc.Owed.IsZero() {
+				t.Errorf("cash that was collected is owed still: %v, %v", rc.Owed, err)
+			}
+			if a, err := w.term.Attention(); err != nil || len(a.Owed) != 0 {
+				t.Errorf("owed at the close of the shift: %v, %v", a.Owed, err)
+			}
+			if x, err := w.term.Report(); err != nil || x.Owed != 0 || x.OwedCash != 0 {
+				t.Errorf("the report owes %d, %s, %v", x.Owed, x.OwedCash, err)
+			}
 		} else {
+			if rc, err := w.term.Transaction(rc.Name); err != nil || rc.Owed != rc.Name {
+				t.Errorf("cash is owed for %v, %v", rc.Owed, err)
+			}
 			if err := giveBack(); err != nil {
 				t.Fatal(err)
 			}

@@ -232,13 +232,7 @@ func (t *Terminal) ReturnCash(ctx context.Context, r ReturnCashRequest) (Receipt
 	if err != nil {
 		return Receipt{}, err
 	}
-	taken := rc.Load != nil && rc.Load.Tendered > 0 || rc.Bill != nil
-	if !taken || rc.Result != journal.NotDone || rc.CashReturned {
-		return Receipt{}, refuse(CodeCashNotOwed)
-	}
-	if paid, err := t.collected(r.TopUp); err != nil {
-		return Receipt{}, err
-	} else if paid {
+	if rc.Owed != r.TopUp {
 		return Receipt{}, refuse(CodeCashNotOwed)
 	}
 	_, err = t.append(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: &journal.CashReturned{Token: r.Token, Amount: rc.Amount}})

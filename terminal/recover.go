@@ -106,6 +106,9 @@ func (t *Terminal) doubtToldNotDone(ctx context.Context, app *purse.Application)
 		return err
 	}
 	for _, tx := range list {
+		if tx.Purchase == nil && tx.Load == nil {
+			continue // nothing that a card could know
+		}
 		if tx.Result != journal.NotDone || tx.Evidence != journal.EvidenceUtility || t.doubted[tx.Name] {
 			continue
 		}

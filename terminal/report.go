@@ -239,7 +239,9 @@ func (t *Terminal) replay(r *ShiftReport, open, end journal.Ref) error {
 		default:
 			k.NotDone++
 		}
-		if owed(tx) {
+		if owed, err := t.owed(tx); err != nil {
+			return err
+		} else if owed {
 			r.Owed++
 			r.OwedCash += tx.Amount
 		}
@@ -255,10 +257,15 @@ func (t *Terminal) replay(r *ShiftReport, open, end journal.Ref) error {
 	return nil
 }
 
-// owed reports whether the customer's cash is in the drawer for nothing.
-func owed(tx journal.Transaction) bool {
-	taken := tx.Load != nil && tx.Load.Tendered > 0 || tx.Bill != nil && tx.Bill.Tendered > 0
-	return taken && tx.Result == journal.NotDone && !tx.CashReturned
+// owed reports whether the customer's cash is in the drawer for nothing: it
+// was neither given back nor paid out here as a claim.
+func (t *Terminal) owed(tx journal.Transaction) (bool, error) {
+	taken := tx.Load != nil && tx.Load.Tendered > 0 || tx.Bill != nil
+	if !taken || tx.Result != journal.NotDone || tx.CashReturned {
+		return false, nil
+	}
+	collected, err := t.collected(tx.Name)
+	return !collected && err == nil, err
 }
 
 // Attention is what a person who closes a shift must know of now, at most 100
@@ -299,7 +306,9 @@ func (t *Terminal) Attention() (a Attention, err error) {
 	}
 	var owing, unsent []journal.Transaction
 	for _, tx := range recent {
-		if owed(tx) {
+		if owed, err := t.owed(tx); err != nil {
+			return a, err
+		} else if owed {
 			owing = append(owing, tx)
 		}
 		if tx.Name.Seq > acked[tx.Name.Epoch] {

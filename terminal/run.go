@@ -403,6 +403,16 @@ func (t *Terminal) receipt(tx journal.Transaction) (Receipt, error) {
 			r.Child = &kids[len(kids)-1]
 		}
 	}
+	for _, x := range []*journal.Transaction{r.Child, &r.Transaction} {
+		if x == nil {
+			continue
+		}
+		if owed, err := t.owed(*x); err != nil {
+			return Receipt{}, err
+		} else if owed {
+			r.Owed = x.Name
+		}
+	}
 	return r, nil
 }
 

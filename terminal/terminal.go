@@ -130,6 +130,7 @@ type ReturnCashRequest struct {
 type Receipt struct {
 	journal.Transaction
 	Child *journal.Transaction // first load of a sale, debit of a void, load of a claim; nil when there is none
+	Owed  journal.Name         // this or the child when its cash lies in the drawer for nothing, else zero
 	Hash  journal.Hash         // head of the chain when the receipt was made: it covers this transaction and all before, so a printed slip proves itself
 }
 
