@@ -60,10 +60,11 @@ func (b slipBody) slips() slipBody { return b }
 type hasSlip interface{ slips() slipBody }
 
 // slipKey names a slip: a transaction has one, and another when it was not
-// certain and is settled later.
+// certain and is settled later; an X or a Z has one.
 type slipKey struct {
-	name    journal.Name
+	name    journal.Name // of a report the entry that it reaches to
 	settles bool
+	report  bool
 }
 
 // slipRecord is what became of a slip since the start.
@@ -195,16 +196,20 @@ func (s *Server) printAfter(m *wish, rc terminal.Receipt, overall string, want s
 	}
 	rec := slipRecord{state: "none", session: m.s, at: time.Now(), settled: overall != "unknown"}
 	if overall == "unknown" || !want.NoSlip && (want.Slip || mode == SlipAlways) {
-		s.print(k, rec, receipt.Slip{Transaction: rc.Transaction, Child: rc.Child, Hash: rc.Hash, Wanted: m.wanted, Lang: want.Lang})
+		s.printSlip(k, rec, receipt.Slip{Transaction: rc.Transaction, Child: rc.Child, Hash: rc.Hash, Wanted: m.wanted, Lang: want.Lang})
 		return
 	}
 	s.spool.put(k, rec)
 }
 
-// print sends a slip to the printer and remembers what becomes of it.
-func (s *Server) print(k slipKey, rec slipRecord, sl receipt.Slip) (done <-chan struct{}) {
+// printSlip prints the slip of a transaction.
+func (s *Server) printSlip(k slipKey, rec slipRecord, sl receipt.Slip) (done <-chan struct{}) {
 	sl.Settles, sl.Copy = k.settles, int(rec.copy)
-	doc := s.slip(sl)
+	return s.print(k, rec, s.slip(sl))
+}
+
+// print sends a slip to the printer and remembers what becomes of it.
+func (s *Server) print(k slipKey, rec slipRecord, doc receipt.Doc) (done <-chan struct{}) {
 	rec.state, rec.done = "printing", make(chan struct{})
 	s.spool.put(k, rec)
 	s.cfg.Printer.Print(printer.Job{Bytes: doc.ESCPOS(s.cfg.Slips.Paper), Lines: len(doc.Lines)}, func(r printer.Result) {
@@ -226,12 +231,7 @@ func (s *Server) print(k slipKey, rec slipRecord, sl receipt.Slip) (done <-chan 
 // slip makes the document of a slip, with what is known here and now.
 func (s *Server) slip(sl receipt.Slip) receipt.Doc {
 	st := s.cfg.Terminal.Status()
-	c := s.cfg.Slips
-	sl.Head = receipt.Head{Shop: c.Shop, ShopID: st.Shop, Terminal: st.Terminal, Issuer: c.Issuer, Hotline: c.Hotline, Logo: c.Paper.Logo != nil}
-	if sl.Lang == "" {
-		sl.Lang = c.Lang
-	}
-	sl.Lang = words.Language(sl.Lang)
+	sl.Head, sl.Lang = s.head(st), s.slipLang(sl.Lang)
 	sl.Offline = !st.Online
 	if st.Card.Number == sl.Transaction.Card && !st.Card.Number.IsZero() {
 		sl.Card = receipt.CardFacts{Known: true, Named: st.Card.Named, ValidTo: st.Card.ValidTo}
@@ -247,6 +247,19 @@ func (s *Server) slip(sl receipt.Slip) receipt.Doc {
 		sl.Why = s.words.in(sl.Lang, "reason."+reasons[last.Reason]+".sentence")
 	}
 	return receipt.Of(sl)
+}
+
+func (s *Server) head(st terminal.Status) receipt.Head {
+	c := s.cfg.Slips
+	return receipt.Head{Shop: c.Shop, ShopID: st.Shop, Terminal: st.Terminal, Issuer: c.Issuer, Hotline: c.Hotline, Logo: c.Paper.Logo != nil}
+}
+
+// slipLang is the language that a person chose, or that of the slips here.
+func (s *Server) slipLang(want string) string {
+	if want == "" {
+		want = s.cfg.Slips.Lang
+	}
+	return words.Language(want)
 }
 
 // keyOf tells which slip of a transaction is meant now: that of its end when
@@ -282,7 +295,7 @@ func (s *Server) printSettled(ctx context.Context) {
 			if _, done := s.spool.get(k); done || !k.settles {
 				continue
 			}
-			s.print(k, slipRecord{at: time.Now(), settled: true}, receipt.Slip{Transaction: rc.Transaction, Child: rc.Child, Hash: rc.Hash})
+			s.printSlip(k, slipRecord{at: time.Now(), settled: true}, receipt.Slip{Transaction: rc.Transaction, Child: rc.Child, Hash: rc.Hash})
 		}
 		select {
 		case <-ctx.Done():
@@ -350,10 +363,14 @@ type slipView struct {
 }
 
 func (s *Server) slipView(rc terminal.Receipt) *slipView {
+	return s.fate(s.keyOf(rc))
+}
+
+// fate is what became of a slip; nil without a printer.
+func (s *Server) fate(k slipKey) *slipView {
 	if s.cfg.Printer == nil {
 		return nil
 	}
-	k := s.keyOf(rc)
 	v := slipView{State: "unknown", Settles: k.settles}
 	if r, ok := s.spool.get(k); ok {
 		v.State, v.Why, v.Copy = r.state, r.why, r.copy
@@ -396,13 +413,18 @@ func (s *Server) printCall(w http.ResponseWriter, r *http.Request) (*slipView, e
 	if err != nil {
 		return nil, err
 	}
+	awaitPaper(done)
+	return s.slipView(rc), nil
+}
+
+// awaitPaper waits until a slip is out or failed, as long as a person waits.
+func awaitPaper(done <-chan struct{}) {
 	wait := time.NewTimer(printWait)
 	defer wait.Stop()
 	select {
 	case <-done:
 	case <-wait.C:
 	}
-	return s.slipView(rc), nil
 }
 
 // printNow begins the print of a slip. One that is being printed is not begun
@@ -433,7 +455,7 @@ func (s *Server) printNow(ctx context.Context, r *http.Request, c caller, rc ter
 		rec.at, rec.settled = time.Now(), !k.settles && !rc.Open()
 	}
 	rec.why = ""
-	return s.print(k, rec, receipt.Slip{Transaction: rc.Transaction, Child: rc.Child, Hash: rc.Hash, Lang: lang}), nil
+	return s.printSlip(k, rec, receipt.Slip{Transaction: rc.Transaction, Child: rc.Child, Hash: rc.Hash, Lang: lang}), nil
 }
 
 // printerView is the printer on the screens.

@@ -99,10 +99,16 @@ func slipState(v map[string]any) string { return v["slip"].(map[string]any)["sta
 // printed waits until the slip of a transaction is not being printed any more.
 func (r printRig) settled(t *testing.T, id string) map[string]any {
 	t.Helper()
+	return r.out(t, "/api/v1/transactions/"+id)
+}
+
+// out waits until the slip of what a path shows is not being printed any more.
+func (r printRig) out(t *testing.T, path string) map[string]any {
+	t.Helper()
 	late := time.After(10 * time.Second)
 	for {
 		changed := r.s.spool.changes()
-		_, v := r.b.do("GET", "/api/v1/transactions/"+id, "")
+		_, v := r.b.do("GET", path, "")
 		if slipState(v) != "printing" {
 			return v["slip"].(map[string]any)
 		}
@@ -292,4 +298,46 @@ func TestPrinterOnScreens(t *testing.T) {
 			t.Errorf("no words for the printer's state %s", s)
 		}
 	}
+}
+
+// TestShiftSlips holds that a close prints its Z once by itself, that an X is
+// printed when somebody asks, and that a Z printed again is marked and counted.
+func TestShiftSlips(t *testing.T) {
+	r := newPrintRig(t)
+	if code, v := r.b.do("POST", "/api/v1/shift/report/print", `{"lang": "en"}`); code != 200 || v["state"] != "printed" || v["copy"] != 0.0 {
+		t.Fatal(code, v)
+	}
+	if x := r.papers(t, 1)[0].Text(); !strings.Contains(x, "X") || !strings.Contains(x, "the shift goes on") || strings.Contains(x, "Cash expected") {
+		t.Errorf("X:\n%s", x)
+	}
+	k := key()
+	for range 2 {
+		code, v := r.b.do("POST", "/api/v1/shift/close", `{"counted":20000}`, k...)
+		if code != 200 || v["difference"] != 0.0 {
+			t.Fatal(code, v)
+		}
+	}
+	if z := r.papers(t, 2)[1].Text(); !strings.Contains(z, "清点现金") || !strings.Contains(z, "待处理的凭条") || strings.Contains(z, "REPRINT") {
+		t.Errorf("Z:\n%s", z)
+	}
+	r.out(t, "/api/v1/shifts/1")
+	if code, v := r.b.do("POST", "/api/v1/shifts/1/print", `{"lang": "en"}`); code != 200 || v["state"] != "printed" || v["copy"] != 1.0 {
+		t.Fatal(code, v)
+	}
+	if z := r.papers(t, 3)[2].Text(); !strings.Contains(z, "补打 / REPRINT 1") && !strings.Contains(z, "REPRINT 1") || strings.Contains(z, "attention") {
+		t.Errorf("the copy of Z:\n%s", z)
+	}
+	if b := r.f.acts[len(r.f.acts)-1].Body.(*journal.Staff); b.Act != journal.ActReprint || b.Detail != "1" {
+		t.Errorf("%+v", b)
+	}
+	if w := r.b.raw("GET", "/api/v1/shifts/1/slip.svg", ""); w.Code != 200 || !strings.Contains(w.Body.String(), "<svg") {
+		t.Error(w.Code, w.Body)
+	}
+	other := open(t, r.s)
+	other.login("8", "1357")
+	code, v := other.do("POST", "/api/v1/shifts/1/print", "{}")
+	wantRefusal(t, code, v, 403, terminal.CodeNotAllowed)
+	r.sim.Set(func(c *printertest.Condition) { c.PaperOut = true })
+	code, v = r.b.do("POST", "/api/v1/shifts/1/print", "{}")
+	wantRefusal(t, code, v, 503, CodePrinter)
 }

@@ -17,6 +17,10 @@ func (s *Server) shiftAPI(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/shifts", s.getShifts)
 	mux.HandleFunc("GET /api/v1/shifts/{number}", s.getShift)
 	mux.HandleFunc("POST /api/v1/shifts/{number}/difference", settleCall(s, s.explain))
+	mux.HandleFunc("GET /api/v1/shift/report/slip.svg", s.getShiftSlip)
+	mux.HandleFunc("POST /api/v1/shift/report/print", s.postShiftPrint)
+	mux.HandleFunc("GET /api/v1/shifts/{number}/slip.svg", s.getShiftSlip)
+	mux.HandleFunc("POST /api/v1/shifts/{number}/print", s.postShiftPrint)
 }
 
 // causes are the stable words of what a person says of a difference.
@@ -120,6 +124,7 @@ type reportView struct {
 	Acts         map[string]uint32 `json:"acts"`    // what staff did that moves no value, reprints among it
 	Partial      bool              `json:"partial"` // the terminal's file was made anew since: only what the close itself says is left
 	Attention    *attentionView    `json:"attention,omitempty"`
+	Slip         *slipView         `json:"slip"` // what became of the paper; null without a printer
 }
 
 func actWords(m map[journal.Act]uint32) map[string]uint32 {
@@ -139,6 +144,7 @@ func (s *Server) reportView(r terminal.ShiftReport) reportView {
 		shiftView: *viewShift(r.Shift, !r.Closed), Unsent: r.Unsent, Owed: owedView{r.Owed, r.OwedCash},
 		Reasons: []causeView{}, Kinds: []kindSumView{}, Clerks: []clerkSumView{}, Acts: actWords(r.Acts), Partial: r.Partial,
 	}
+	v.Slip = s.fate(s.shiftKey(r))
 	if r.Closed {
 		d := r.Difference()
 		v.ID, v.ClosedBy, v.Difference = r.Closing.String(), r.ClosedBy.String(), &d
@@ -219,6 +225,9 @@ func (s *Server) closeShift(ctx context.Context, c settled, b closeShiftBody) (a
 		return nil, err
 	}
 	// The shift is closed whatever becomes of the rest.
+	if rep.Difference() == 0 {
+		s.printClose(rep)
+	}
 	v, err := s.withAttention(rep)
 	if err != nil {
 		s.log.Error("what needs attention after a close can't be read", "err", err)
@@ -305,5 +314,6 @@ func (s *Server) explain(ctx context.Context, c settled, b explainBody) (any, er
 	if err != nil {
 		return nil, err
 	}
+	s.printClose(rep)
 	return s.reportView(rep), nil
 }

@@ -88,7 +88,6 @@ type Slip struct {
 	Child       *journal.Transaction // first load of a sale, debit of a void; nil: none
 	Hash        journal.Hash         // of the journal's head: it covers the transaction
 	Wanted      money.Fen            // first load that a sale was asked for, 0: none or not known any more
-	Clerk       string               // who did it, as printed; empty: by the actor of the transaction
 	Offline     bool                 // the link was down; counts where the entries do not say so themselves
 	Why         string               // a reason in words of the slip's language, for what was not done; may be empty
 	Card        CardFacts
@@ -111,13 +110,12 @@ type Report struct {
 	OpeningCash, CashIn, CashOut money.Fen
 	TopUps, Redemptions          money.Fen
 	Deposits, Voids, Bills       money.Fen
+	Claims                       money.Fen // paid out
 	Count, Unknown               uint32
 	Counted, Expected            *money.Fen // nil: not told, as before a blind count
 	Reason                       string     // for the difference, may be empty
-	Float, Ceiling               *money.Fen // of the shop, nil: not known
 	Unsent                       uint32     // entries that the utility does not have yet
-	UnsentValue                  money.Fen
-	UnsentSlips, AttentionSlips  []journal.Name // listed by number
+	UnsentSlips, AttentionSlips  []journal.Name // listed by number; nil: not told, as of a shift long closed
 	Hash                         journal.Hash
 	Slip                         journal.Name // the entry that closed the shift, or the newest one of an X report
 	Copy                         int

@@ -31,6 +31,7 @@ func OfShift(r Report) Doc {
 	w.fact("shift.voids", r.Voids.Yuan())
 	w.fact("shift.redemptions", r.Redemptions.Yuan())
 	w.fact("shift.bills", r.Bills.Yuan())
+	w.fact("shift.claims", r.Claims.Yuan())
 	w.fact("shift.count", count(r.Count))
 	w.fact("shift.unknown", count(r.Unknown))
 	w.rule()
@@ -47,19 +48,10 @@ func OfShift(r Report) Doc {
 		w.fact("shift.difference", (*r.Counted - *r.Expected).Yuan())
 		w.fact("shift.reason", r.Reason)
 	}
-	if r.Float != nil {
-		w.fact("shift.float", r.Float.Yuan())
-	}
-	if r.Ceiling != nil {
-		w.fact("shift.ceiling", r.Ceiling.Yuan())
-	}
 	w.rule()
 	w.fact("shift.unsent", count(r.Unsent))
-	w.fact("shift.unsent_value", r.UnsentValue.Yuan())
-	if r.Final {
-		w.list("shift.unsent_list", r.UnsentSlips)
-		w.list("shift.attention_list", r.AttentionSlips)
-	}
+	w.list("shift.unsent_list", r.UnsentSlips)
+	w.list("shift.attention_list", r.AttentionSlips)
 	w.rule()
 	w.fact("fact.slip", r.Slip.String())
 	w.foot(r.Head, r.Hash)
@@ -78,6 +70,9 @@ func OfShift(r Report) Doc {
 func count(n uint32) string { return strconv.FormatUint(uint64(n), 10) }
 
 func (w *writer) list(key string, names []journal.Name) {
+	if names == nil {
+		return
+	}
 	w.add(RoleText, w.t(key))
 	if len(names) == 0 {
 		w.add(RoleText, w.t("shift.none"))

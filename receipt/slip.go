@@ -220,9 +220,6 @@ func Of(s Slip) Doc {
 }
 
 func (s Slip) by(w *writer) string {
-	if s.Clerk != "" {
-		return s.Clerk
-	}
 	switch s.Transaction.Actor.Kind {
 	case journal.ActorClerk:
 		return w.t("actor.clerk")

@@ -502,6 +502,8 @@ form("shift").addEventListener("submit", (e) => {
   }).then(() => { if (!state.refusal) go(state.view); });
 });
 
+// prints says what F1 prints in a view.
+export const prints = { result: () => $("print").offsetParent && print() };
 export const keys = {
   F2: () => start("topup"),
   F3: () => start("redeem"),
@@ -509,7 +511,7 @@ export const keys = {
   F6: () => start("bill"),
   F7: () => trying(async () => { state.log = (await call("GET", "/api/v1/card/history")).records; state.view = "history"; }),
   F8: () => { form("shift").reset(); go("shift"); },
-  F1: () => $("print").offsetParent && print(),
+  F1: () => prints[state.view]?.(),
   F9: () => (state.view === "result" ? state.owed && send(`/api/v1/transactions/${state.owed.id}/cash-returned`, {}) : go("more")),
   F10: () => trying(async () => { await call("POST", "/api/v1/logout", {}); state.receipt = state.bill = null; state.view = "home"; await refresh(); }),
 };

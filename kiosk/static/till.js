@@ -1,6 +1,6 @@
 // Shifts and stock: what a shop counts.
 import { $, t, say, yuan, time, call, money, facts, el } from "./common.js";
-import { state, form, go, home, draw, views, trying, refresh } from "./counter.js";
+import { state, form, go, home, draw, views, trying, refresh, prints } from "./counter.js";
 import { addLines } from "./menu.js";
 
 addLines(
@@ -46,6 +46,10 @@ views.report = () => {
   if (r.acts.reprint) sums.push([t("report.reprints"), t("report.items", { n: r.acts.reprint })]);
   if (r.reason) sums.push([t("report.cause"), say(r.reason.words) + (r.note ? ` · ${r.note}` : "")]);
   facts($("shift-sums"), sums);
+  const slip = r.slip, came = closed && slip && ["printed", "printing", "unknown"].includes(slip.state);
+  $("report-print").hidden = !slip || slip.state === "printing";
+  $("report-print-label").textContent = came ? t("clerk.reprint", { n: slip.copy + 1 }) : t("clerk.print_slip");
+  $("report-paper").textContent = slip && slip.state !== "none" && slip.state !== "unknown" ? say(slip.words) : "";
   const a = r.attention, left = [];
   if (r.unsent) left.push(t("report.left_unsent", { n: r.unsent }));
   for (const x of a?.unknown ?? []) left.push(t("report.left_unknown", { slip: x.id, amount: yuan(x.amount) }));
@@ -54,12 +58,17 @@ views.report = () => {
   $("report-left").replaceChildren(el("p", "label", t("report.left")), ...left.map((l) => el("p", "", l)));
 };
 
+prints.report = () => $("report-print").offsetParent && trying(async () => {
+  const path = state.report.difference === null ? "shift/report" : `shifts/${state.report.number}`;
+  state.report.slip = await call("POST", `/api/v1/${path}/print`, { lang: document.documentElement.lang });
+});
+
 views.closings = (s) => {
   $("closings").replaceChildren(...state.closings.map((r) => {
     const li = el("li"), b = el("button", "row");
     b.type = "button";
     b.append(el("b", "", t("report.closing", { n: r.number, time: time(r.closed, s.now) })), el("span", r.difference ? "bad" : "", r.difference ? yuan(r.difference) : t("report.even")));
-    b.addEventListener("click", () => { state.report = r; go(r.reason_needed ? "difference" : "report"); });
+    b.addEventListener("click", () => trying(async () => { state.report = await call("GET", `/api/v1/shifts/${r.number}`); }).then(() => state.refusal || go(r.reason_needed ? "difference" : "report")));
     li.append(b);
     return li;
   }));
