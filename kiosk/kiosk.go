@@ -1,7 +1,7 @@
 // Package kiosk is what people see of a terminal: the local HTTP API, the
 // clerk's page, the customer's page, their live events and, on a simulated
 // desk, the desk's control panel. It turns wishes into calls of the terminal
-// and outcomes into words; it decides nothing about money.
+// and outcomes into words and slips; it decides nothing about money.
 //
 // It may import terminal and what lies below it. It must never talk to a card
 // or to the utility, write a file, repeat a money call by itself, or say that

@@ -34,7 +34,7 @@ func (s *Server) sim(mux *http.ServeMux) {
 		return nil
 	}))
 	if p, ok := d.(PaperDesk); ok {
-		mux.HandleFunc("GET /api/v1/desk/paper", func(w http.ResponseWriter, r *http.Request) { writeSVG(w, p.Paper()) })
+		mux.HandleFunc("GET /sim/paper", func(w http.ResponseWriter, r *http.Request) { writeSVG(w, p.Paper()) })
 		mux.HandleFunc("POST /sim/printer", deskCall(s, func(b deskPrinterBody) error { return p.SetPrinter(b.State) }))
 	}
 	mux.HandleFunc("/sim/", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, refusal(CodeNoPage), "") })

@@ -63,11 +63,9 @@ const (
 	CodeAccountUnknown  Code = "account_unknown"  // the utility says that it does not exist
 	CodeTokenReused     Code = "token_reused"     // same token, other wish
 	CodeBusy            Code = "busy"             // another transaction has the card
-	CodeUnsettled       Code = "unsettled"        // this card has an unknown transaction that must be settled first
 	CodeNotFound        Code = "not_found"
 	CodeNotVoidable     Code = "not_voidable" // not a done top-up of this shift
 	CodeVoided          Code = "already_voided"
-	CodeVoidRefused     Code = "void_refused" // the utility did not agree; Detail has its code
 	CodeHostRefused     Code = "host_refused" // Detail has the utility's code
 	CodeCashNotOwed     Code = "cash_not_owed"
 	CodeNoClaim         Code = "no_claim" // nothing waits under that number; Detail has the utility's code

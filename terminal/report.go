@@ -340,8 +340,8 @@ func (t *Terminal) Explain(ctx context.Context, r ExplainRequest) (ShiftReport, 
 		return ShiftReport{}, err
 	}
 	defer t.release()
-	if r.Who.Kind != journal.ActorClerk || r.Who.ID == 0 {
-		return ShiftReport{}, refuse(CodeNotAllowed)
+	if err := byClerk(r.Who); err != nil {
+		return ShiftReport{}, err
 	}
 	if r.Token == (journal.Token{}) {
 		return ShiftReport{}, errNoToken

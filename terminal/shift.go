@@ -8,10 +8,18 @@ import (
 	"github.com/dianka/dianka/store"
 )
 
-// clerkInShift lets through a clerk while a shift is open.
-func (t *Terminal) clerkInShift(who Who) error {
+// byClerk lets through a clerk who has a number.
+func byClerk(who Who) error {
 	if who.Kind != journal.ActorClerk || who.ID == 0 {
 		return refuse(CodeNotAllowed)
+	}
+	return nil
+}
+
+// clerkInShift lets through a clerk while a shift is open.
+func (t *Terminal) clerkInShift(who Who) error {
+	if err := byClerk(who); err != nil {
+		return err
 	}
 	sh, ok, err := t.cfg.Store.Shift()
 	if err != nil {
@@ -29,8 +37,8 @@ func (t *Terminal) OpenShift(ctx context.Context, who Who, cash money.Fen) (stor
 		return store.Shift{}, err
 	}
 	defer t.release()
-	if who.Kind != journal.ActorClerk || who.ID == 0 {
-		return store.Shift{}, refuse(CodeNotAllowed)
+	if err := byClerk(who); err != nil {
+		return store.Shift{}, err
 	}
 	if cash < 0 || cash > money.MaxFen {
 		return store.Shift{}, refuse(CodeAmount)
@@ -67,8 +75,8 @@ func (t *Terminal) CloseShift(ctx context.Context, r CloseRequest) (ShiftReport,
 		return ShiftReport{}, err
 	}
 	defer t.release()
-	if r.Who.Kind != journal.ActorClerk || r.Who.ID == 0 {
-		return ShiftReport{}, refuse(CodeNotAllowed)
+	if err := byClerk(r.Who); err != nil {
+		return ShiftReport{}, err
 	}
 	if e, ok, err := t.marked(r.Token); err != nil {
 		return ShiftReport{}, err

@@ -47,8 +47,8 @@ func (t *Terminal) Receive(ctx context.Context, r ReceiveRequest) (Pack, error) 
 		return Pack{}, err
 	}
 	defer t.release()
-	if r.Who.Kind != journal.ActorClerk || r.Who.ID == 0 {
-		return Pack{}, refuse(CodeNotAllowed)
+	if err := byClerk(r.Who); err != nil {
+		return Pack{}, err
 	}
 	if r.Token == (journal.Token{}) {
 		return Pack{}, errNoToken
@@ -102,8 +102,8 @@ func (t *Terminal) CountStock(ctx context.Context, r CountRequest) (Pack, error)
 		return Pack{}, err
 	}
 	defer t.release()
-	if r.Who.Kind != journal.ActorClerk || r.Who.ID == 0 {
-		return Pack{}, refuse(CodeNotAllowed)
+	if err := byClerk(r.Who); err != nil {
+		return Pack{}, err
 	}
 	if r.Token == (journal.Token{}) {
 		return Pack{}, errNoToken
