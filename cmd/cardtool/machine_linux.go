@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,32 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/dianka/dianka/internal/checkup"
+	"github.com/dianka/dianka/reader/pcsc"
 )
-
-// pcscSocket is compiled into pcscd and its client library; the client's can
-// be changed by the environment.
-const pcscSocket = "/run/pcscd/pcscd.comm"
 
 func hostMachine() checkup.Machine {
 	return checkup.Machine{
 		USB:    func() []string { return usbReaders("/sys/bus/usb/devices") },
 		Daemon: pcscDaemon,
-		Socket: func() (string, checkup.Socket) {
-			path := os.Getenv("PCSCLITE_CSOCK_NAME")
-			if path == "" {
-				path = pcscSocket
-			}
-			switch err := unix.Access(path, unix.R_OK|unix.W_OK); {
-			case err == nil:
-				return path, checkup.SocketGood
-			case errors.Is(err, fs.ErrPermission):
-				return path, checkup.SocketForbidden
-			}
-			return path, checkup.SocketMissing
-		},
+		Socket: pcsc.Socket,
 	}
 }
 

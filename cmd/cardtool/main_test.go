@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -8,19 +9,21 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/reader/pcsc"
 	"github.com/dianka/dianka/simcard"
 	"github.com/dianka/dianka/suite"
 )
 
 // commands are the programs that scripts may call: the tool, and one that
 // makes a card with a history.
-var commands = map[string]func(){"cardtool": main, "mkcard": mkcard}
+var commands = map[string]func(){"cardtool": main, "mkcard": mkcard, "hold": hold}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare})
@@ -31,6 +34,30 @@ func bare(env *testscript.Env) error {
 	env.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(env.WorkDir, "none"))
 	env.Setenv(aliasesEnv, filepath.Join(env.WorkDir, "aliases"))
 	return nil
+}
+
+// hold READER FILE keeps a PC/SC reader to itself until the file, which it
+// makes, is removed.
+func hold() {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	s, err := pcsc.New(pcsc.Options{Exclusive: true})
+	fail(err)
+	slot, err := s.Slot(os.Args[1])
+	fail(err)
+	_, err = slot.Open(context.Background())
+	fail(err)
+	fail(os.WriteFile(os.Args[2], nil, 0o600))
+	for {
+		if _, err := os.Stat(os.Args[2]); err != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond) // the test is another program, which announces nothing
+	}
 }
 
 // mkcard FILE FEN... makes the simulated card of sim:card=FILE and loads the

@@ -55,7 +55,7 @@ times are RFC 3339.
   apdu         {reader, atr, exchanges: [{command, response, data, sw, meaning,
                ms, auto}], error}
   run          {script, exchanges, cards, failures: [{line, what, want, got,
-               at}], prints: [{line, text}], error}
+               at}], refused: [{line, sw}], prints: [{line, text}], error}
   explain      [note] or a trace's {turns: [{line, command, answered_line,
                response, remark, data, means}], moves: [{line, what, type,
                outcome, amount_known, amount_fen, before_fen, after_fen,
@@ -74,6 +74,6 @@ times are RFC 3339.
   card diff    [{what, before, after}]
   replay       as run
   doctor       [{check, state, says, next}]
-  an error     {error: {exit, class, message, next, sw}}; the classes are those
-               of ` + "`cardtool help exit-codes`" + `
+  an error     {error: {exit, class, message, next, sw, sw_means}}; the
+               classes are those of ` + "`cardtool help exit-codes`" + `
 `

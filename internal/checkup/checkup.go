@@ -11,7 +11,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dianka/dianka/apdu"
@@ -43,17 +45,6 @@ type Daemon struct {
 	Process   int    // 0 when it does not run
 }
 
-// Socket is the way to the service.
-type Socket uint8
-
-// What a Socket can be.
-const (
-	SocketUnknown Socket = iota // no such thing on this system
-	SocketGood
-	SocketMissing
-	SocketForbidden
-)
-
 // Card is a card that was opened.
 type Card interface {
 	purse.Card
@@ -67,7 +58,7 @@ type Card interface {
 type Machine struct {
 	USB      func() []string // card readers that the USB bus shows
 	Daemon   func(ctx context.Context) Daemon
-	Socket   func() (where string, s Socket)
+	Socket   func() (where string, err error) // tries the way to the service: nil, fs.ErrNotExist, fs.ErrPermission, syscall.ECONNREFUSED
 	Programs func() []string // other programs that have PC/SC open
 	Readers  func(ctx context.Context) ([]string, error)
 	State    func(ctx context.Context, name string) reader.Event
@@ -155,7 +146,8 @@ func (e *examination) service(ctx context.Context) (d Daemon, reachable bool) {
 	if e.Daemon != nil {
 		d = e.Daemon(ctx)
 	}
-	where, socket := "", SocketUnknown
+	var where string
+	var socket error
 	if e.Socket != nil {
 		where, socket = e.Socket()
 	}
@@ -167,10 +159,13 @@ func (e *examination) service(ctx context.Context) (d Daemon, reachable bool) {
 	case d.Known && !d.Installed && d.Process == 0:
 		e.say("pcscd", Problem, "apt install pcscd libccid", "the PC/SC service is not installed")
 		return d, false
-	case socket == SocketForbidden:
-		e.say("pcscd", Problem, "run as the user of the terminal, or let this one use "+where, "this user may not use the PC/SC service's socket %s", where)
+	case errors.Is(socket, fs.ErrPermission):
+		e.say("pcscd", Problem, "run this as the user of the terminal, or as root; if that user is refused too: systemctl restart pcscd.socket makes the socket anew", "this user has no permission to use the PC/SC service's socket %s", where)
 		return d, false
-	case socket == SocketMissing:
+	case errors.Is(socket, syscall.ECONNREFUSED):
+		e.say("pcscd", Problem, "systemctl restart pcscd.socket pcscd; journalctl -u pcscd tells why it ended", "the PC/SC service%s does not run and left its socket %s behind", version, where)
+		return d, false
+	case socket != nil:
 		if d.Process != 0 {
 			e.say("pcscd", Problem, "systemctl restart pcscd.socket pcscd", "pcscd%s runs (process %d) without its socket %s", version, d.Process, where)
 		} else {
@@ -300,6 +295,31 @@ func sam(ctx context.Context, c Card, known []profiles.SAM) (*purse.SAM, error) 
 		return nil, err
 	}
 	return l.SAM, nil
+}
+
+// Kind is what a card is for.
+type Kind string
+
+// Kinds of cards.
+const (
+	KindPurse Kind = "purse card"
+	KindSAM   Kind = "SAM"
+	KindOther Kind = "card of another kind"
+)
+
+// KindOf finds out what a card is by the applications on it.
+func KindOf(ctx context.Context, c Card, known *profiles.Set) Kind {
+	_, err := purse.Select(ctx, c, known.MatchCards(c.ATR()))
+	switch {
+	case err == nil, errors.Is(err, purse.ErrBlocked):
+		return KindPurse
+	case gone(err):
+		return KindOther
+	}
+	if _, err := sam(ctx, c, known.SAMs); err == nil {
+		return KindSAM
+	}
+	return KindOther
 }
 
 // gone reports an error that is no answer of the card.

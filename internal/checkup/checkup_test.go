@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +36,7 @@ func good(t *testing.T, chips ...virtual.Chip) Machine {
 		Daemon: func(context.Context) Daemon {
 			return Daemon{Known: true, Installed: true, Version: "1.9.9", Process: 77}
 		},
-		Socket:   func() (string, Socket) { return "/run/pcscd/pcscd.comm", SocketGood },
+		Socket:   func() (string, error) { return "/run/pcscd/pcscd.comm", nil },
 		Programs: func() []string { return nil },
 		Readers:  func(context.Context) ([]string, error) { return names, nil },
 		State: func(ctx context.Context, n string) reader.Event {
@@ -95,10 +97,14 @@ func TestBrokenSetups(t *testing.T) {
 		{"pcscd not installed", nil, func(m *Machine) { m.Daemon = func(context.Context) Daemon { return Daemon{Known: true} } }, "pcscd", Problem, "not installed", "apt install pcscd"},
 		{"pcscd does not run", nil, func(m *Machine) {
 			m.Daemon = func(context.Context) Daemon { return Daemon{Known: true, Installed: true} }
-			m.Socket = func() (string, Socket) { return "/run/pcscd/pcscd.comm", SocketMissing }
+			m.Socket = func() (string, error) { return "/run/pcscd/pcscd.comm", fs.ErrNotExist }
 		}, "pcscd", Problem, "does not run", "pcscd.socket"},
-		{"socket lost", nil, func(m *Machine) { m.Socket = func() (string, Socket) { return "/x", SocketMissing } }, "pcscd", Problem, "without its socket", "restart"},
-		{"socket forbidden", nil, func(m *Machine) { m.Socket = func() (string, Socket) { return "/x", SocketForbidden } }, "pcscd", Problem, "may not use", "user of the terminal"},
+		{"socket lost", nil, func(m *Machine) { m.Socket = func() (string, error) { return "/x", fs.ErrNotExist } }, "pcscd", Problem, "without its socket", "restart"},
+		{"socket forbidden", nil, func(m *Machine) { m.Socket = func() (string, error) { return "/x", syscall.EACCES } }, "pcscd", Problem, "no permission", "user of the terminal"},
+		{"socket left behind", nil, func(m *Machine) {
+			m.Daemon = func(context.Context) Daemon { return Daemon{Known: true, Installed: true} }
+			m.Socket = func() (string, error) { return "/x", syscall.ECONNREFUSED }
+		}, "pcscd", Problem, "left its socket /x behind", "restart"},
 		{"polkit refuses", nil, func(m *Machine) {
 			m.Readers = func(context.Context) ([]string, error) {
 				return nil, lost(reader.ErrLost, errors.New("access denied"), "install the polkit rule")
