@@ -3,34 +3,40 @@ package explain
 import (
 	"regexp"
 	"strings"
+	"sync"
 
 	"github.com/dianka/dianka/apdu"
 )
 
 // The text of a file is not only bytes: there are remarks, and lines that are
 // none of a trace. Both may hold a PIN and what a terminal would obey.
+// Made when they are needed: most runs of a program never meet such a text.
 var (
 	// A header in hex, with blanks or not, followed by more.
-	header = regexp.MustCompile(`(?i)(?:^|[^0-9A-Za-z])([0189][0-9A-F](?:[ \t:,-]*[0-9A-F]){2,})`)
+	header = lazy(`(?i)(?:^|[^0-9A-Za-z])([0189][0-9A-F](?:[ \t:,-]*[0-9A-F]){2,})`)
 	// The short form without a class, which begins a line.
-	short = regexp.MustCompile(`(?i)^[ \t>]*((?:20|21|24|25|2C|2D|5E|D4|E8)(?:[0-9A-F]{4})?)[ \t]*:.*$`)
+	short = lazy(`(?i)^[ \t>]*((?:20|21|24|25|2C|2D|5E|D4|E8)(?:[0-9A-F]{4})?)[ \t]*:.*$`)
 	// A PIN told in words.
-	inWords = regexp.MustCompile(`(?i)((?:\bPINs?\b|\bpassword\b|\bpasswd\b|\bpasscode\b|密码|口令)[^0-9A-Za-z]{0,3}(?:(?:is|was|=|是|为)[^0-9A-Za-z]{0,3})?)[0-9A-F]{4,}`)
+	inWords = lazy(`(?i)((?:\bPINs?\b|\bpassword\b|\bpasswd\b|\bpasscode\b|密码|口令)[^0-9A-Za-z]{0,3}(?:(?:is|was|=|是|为)[^0-9A-Za-z]{0,3})?)[0-9A-F]{4,}`)
 )
+
+func lazy(expr string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
+}
 
 // safe gives a text that may be shown: one line, harmless on a screen, without
 // the data of commands that carry a PIN or a key.
 func safe(s string) string {
 	s = apdu.CleanText(s)
-	s = short.ReplaceAllString(s, "$1: **")
-	for _, m := range header.FindAllStringSubmatchIndex(s, -1) {
+	s = short().ReplaceAllString(s, "$1: **")
+	for _, m := range header().FindAllStringSubmatchIndex(s, -1) {
 		if b := firstBytes(s[m[2]:]); hidden(b) {
 			// What follows the header is the secret, whatever it is mixed with.
 			s = strings.TrimRight(s[:m[2]]+cutDigits(s[m[2]:], 8), " ") + " **"
 			break
 		}
 	}
-	return inWords.ReplaceAllString(s, "$1**")
+	return inWords().ReplaceAllString(s, "$1**")
 }
 
 // hidden reports a header whose data is never shown.

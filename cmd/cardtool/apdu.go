@@ -163,8 +163,7 @@ func (t *tool) showExchange(cmd *cobra.Command, command, response []byte, took t
 		meaning = r.SW.Meaning()
 	}
 	a := apdu.Line{Kind: apdu.LineResponse, Data: response, Remark: fmt.Sprintf("%s, %s", took.Round(100*time.Microsecond), meaning)}
-	fmt.Fprintln(cmd.OutOrStdout(), c)
-	fmt.Fprintln(cmd.OutOrStdout(), a)
+	fmt.Fprintf(cmd.OutOrStdout(), "%v\n%v\n", c, a)
 }
 
 // plainHex is a line's bytes without blanks.

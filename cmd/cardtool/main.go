@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/dianka/dianka/internal/cli"
@@ -14,7 +15,16 @@ import (
 
 var version = "unknown" // set by the linker
 
+// memory is what a run may use before garbage is collected, in bytes: most
+// runs end before, and to collect costs more than all else that is done
+// between two commands.
+const memory = 128 << 20
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(-1)
+		debug.SetMemoryLimit(memory)
+	}
 	// A reader of our output that goes away must not kill us in the middle of
 	// an exchange; the write fails instead.
 	signal.Ignore(syscall.SIGPIPE)
