@@ -122,7 +122,7 @@ func classify(err error) (class, string) {
 		return classDifference, hint
 	case is(cli.ErrDifference):
 		return classDifference, hint
-	case is(cli.ErrUsage, script.ErrAPDU, script.ErrScript, explain.ErrInput, fs.ErrNotExist, purse.ErrPIN):
+	case is(cli.ErrUsage, script.ErrAPDU, script.ErrScript, explain.ErrInput, purse.ErrPIN), re == nil && is(fs.ErrNotExist):
 		return classUsage, hint
 	case is(reader.ErrBusy):
 		if hint == "" {
