@@ -186,7 +186,7 @@ func TestTextIsSafe(t *testing.T) {
 		t.Errorf("not printable at %d: %q", i, told)
 	}
 	for _, s := range []string{"2020-01-01 12:00:00 the card was put in", "PIN 00 of the profile", "answer to reset 3B86014449414E4B418F", "00A40000023F00 by hand", "口令错误", "12 ms"} {
-		if got := safe(s); got != s {
+		if got := Safe(s); got != s {
 			t.Errorf("%q became %q", s, got)
 		}
 	}

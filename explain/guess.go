@@ -237,7 +237,7 @@ func ParseText(s string) (Text, error) {
 	for i, line := range strings.Split(strings.TrimSuffix(s, "\n"), "\n") {
 		l, err := apdu.ParseLine(line)
 		if err == nil {
-			l.Remark, l.Unknown = safe(l.Remark), safe(l.Unknown)
+			l.Remark, l.Unknown = Safe(l.Remark), Safe(l.Unknown)
 			any = any || l.Kind == apdu.LineCommand || l.Kind == apdu.LineResponse
 			t.Trace.Lines = append(t.Trace.Lines, l)
 			continue
@@ -249,7 +249,7 @@ func ParseText(s string) (Text, error) {
 			t.Trace.Lines = append(t.Trace.Lines, apdu.Line{})
 			continue
 		}
-		t.Trace.Lines = append(t.Trace.Lines, apdu.Line{Kind: apdu.LineRemark, Remark: "not understood: " + safe(line)})
+		t.Trace.Lines = append(t.Trace.Lines, apdu.Line{Kind: apdu.LineRemark, Remark: "not understood: " + Safe(line)})
 	}
 	if !any {
 		return Text{}, ErrInput

@@ -24,9 +24,9 @@ func lazy(expr string) func() *regexp.Regexp {
 	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) })
 }
 
-// safe gives a text that may be shown: one line, harmless on a screen, without
+// Safe gives a text that may be shown: one line, harmless on a screen, without
 // the data of commands that carry a PIN or a key.
-func safe(s string) string {
+func Safe(s string) string {
 	s = apdu.CleanText(s)
 	s = short().ReplaceAllString(s, "$1: **")
 	for _, m := range header().FindAllStringSubmatchIndex(s, -1) {

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"archive/zip"
 	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,7 +25,7 @@ import (
 
 // commands are the programs that scripts may call: the tool, and one that
 // makes a card with a history.
-var commands = map[string]func(){"cardtool": main, "mkcard": mkcard, "hold": hold}
+var commands = map[string]func(){"cardtool": main, "mkcard": mkcard, "hold": hold, "zipcat": zipcat}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare})
@@ -57,6 +59,26 @@ func hold() {
 			return
 		}
 		time.Sleep(20 * time.Millisecond) // the test is another program, which announces nothing
+	}
+}
+
+// zipcat FILE writes what is in a zip file, each file behind its name.
+func zipcat() {
+	z, err := zip.OpenReader(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for _, f := range z.File {
+		fmt.Println("==", f.Name)
+		r, err := f.Open()
+		if err == nil {
+			_, err = io.Copy(os.Stdout, r)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	}
 }
 

@@ -45,6 +45,14 @@ type Daemon struct {
 	Process   int    // 0 when it does not run
 }
 
+// SerialPort is a serial device that a reader is configured on.
+type SerialPort struct {
+	Path    string
+	Reader  string   // as the configuration calls it
+	Missing bool     // there is no such device
+	Holders []string // programs that have it open
+}
+
 // Card is a card that was opened.
 type Card interface {
 	purse.Card
@@ -59,7 +67,9 @@ type Machine struct {
 	USB      func() []string // card readers that the USB bus shows
 	Daemon   func(ctx context.Context) Daemon
 	Socket   func() (where string, err error) // tries the way to the service: nil, fs.ErrNotExist, fs.ErrPermission, syscall.ECONNREFUSED
-	Programs func() []string // other programs that have PC/SC open
+	Serial   func() []SerialPort
+	Terminal func(ctx context.Context) ([]Finding, error) // what the terminal's own doctor says; nothing where there is no terminal
+	Programs func() []string                              // other programs that have PC/SC open
 	Readers  func(ctx context.Context) ([]string, error)
 	State    func(ctx context.Context, name string) reader.Event
 	Open     func(ctx context.Context, name string) (Card, error)
@@ -90,6 +100,14 @@ func (e *examination) say(check, state, next, format string, args ...any) {
 // because of it is not reported again.
 func Examine(ctx context.Context, m Machine) []Finding {
 	e := &examination{Machine: m}
+	e.cards(ctx)
+	e.terminal(ctx)
+	return e.list
+}
+
+// cards looks at everything between USB bus and card.
+func (e *examination) cards(ctx context.Context) {
+	m := e.Machine
 	if e.Now == nil {
 		e.Now = time.Now
 	}
@@ -97,14 +115,15 @@ func Examine(ctx context.Context, m Machine) []Finding {
 		e.Profiles = profiles.Builtin()
 	}
 	usb := e.usb()
+	e.serial()
 	daemon, reachable := e.service(ctx)
 	if !reachable {
-		return e.list
+		return
 	}
 	names, err := m.Readers(ctx)
 	if err != nil {
 		e.unreachable(err, daemon)
-		return e.list
+		return
 	}
 	e.say("service", OK, "", "it answers")
 	e.programs()
@@ -119,12 +138,50 @@ func Examine(ctx context.Context, m Machine) []Finding {
 		default:
 			e.say("readers", Problem, "plug the reader in", "the PC/SC service has no reader")
 		}
-		return e.list
+		return
 	}
 	for i, n := range names {
 		e.reader(ctx, i+1, n)
 	}
-	return e.list
+}
+
+// terminal repeats what the terminal's own doctor says.
+func (e *examination) terminal(ctx context.Context) {
+	if e.Terminal == nil {
+		return
+	}
+	list, err := e.Terminal(ctx)
+	if err != nil {
+		e.say("terminal", Problem, "kioskd doctor tells more; kioskd config tells what the configuration wants", "it cannot be examined: %v", err)
+	}
+	e.list = append(e.list, list...)
+}
+
+// serial looks whether the ports of serial readers are there and theirs.
+func (e *examination) serial() {
+	if e.Serial == nil {
+		return
+	}
+	for _, p := range e.Serial() {
+		var others []string
+		for _, h := range p.Holders {
+			if h != "pcscd" {
+				others = append(others, h)
+			}
+		}
+		switch {
+		case p.Missing:
+			e.say("serial port", Problem, "plug the adapter in; set DEVICENAME in /etc/reader.conf.d right, best to a path below /dev/serial/by-id, then systemctl restart pcscd",
+				"%s of the reader %s is not there", p.Path, p.Reader)
+		case len(others) > 0:
+			e.say("serial port", Problem, "stop that program; a port has one owner, which is pcscd when /etc/reader.conf.d names it",
+				"%s of the reader %s is held by %s", p.Path, p.Reader, strings.Join(others, ", "))
+		case len(p.Holders) > 0:
+			e.say("serial port", OK, "", "%s of the reader %s is held by pcscd", p.Path, p.Reader)
+		default:
+			e.say("serial port", Warning, "systemctl restart pcscd; journalctl -u pcscd tells what the driver said", "%s of the reader %s is free: pcscd has not opened it", p.Path, p.Reader)
+		}
+	}
 }
 
 func (e *examination) usb() []string {

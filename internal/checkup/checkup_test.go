@@ -116,6 +116,30 @@ func TestBrokenSetups(t *testing.T) {
 		{"built without PC/SC", nil, func(m *Machine) {
 			m.Readers = func(context.Context) ([]string, error) { return nil, lost(reader.ErrKind, nil, "") }
 		}, "service", Problem, "unknown kind", "cgo"},
+		{"serial port missing", []virtual.Chip{nil}, func(m *Machine) {
+			m.Serial = func() []SerialPort { return []SerialPort{{Path: "/dev/ttyS9", Reader: "Twin", Missing: true}} }
+		}, "serial port", Problem, "/dev/ttyS9 of the reader Twin is not there", "by-id"},
+		{"serial port held", []virtual.Chip{nil}, func(m *Machine) {
+			m.Serial = func() []SerialPort {
+				return []SerialPort{{Path: "/dev/ttyS0", Reader: "Twin", Holders: []string{"minicom", "pcscd"}}}
+			}
+		}, "serial port", Problem, "is held by minicom", "stop that program"},
+		{"serial port free", []virtual.Chip{nil}, func(m *Machine) {
+			m.Serial = func() []SerialPort { return []SerialPort{{Path: "/dev/ttyS0", Reader: "Twin"}} }
+		}, "serial port", Warning, "pcscd has not opened it", "journalctl"},
+		{"terminal with a problem", []virtual.Chip{nil}, func(m *Machine) {
+			m.Terminal = func(context.Context) ([]Finding, error) {
+				return []Finding{{"keys", Problem, "lost", "call"}, {"room", OK, "much", ""}}, nil
+			}
+		}, "keys", Problem, "lost", "call"},
+		{"terminal that cannot be looked at", []virtual.Chip{nil}, func(m *Machine) {
+			m.Terminal = func(context.Context) ([]Finding, error) { return nil, errors.New("no program kioskd") }
+		}, "terminal", Problem, "no program kioskd", "kioskd doctor"},
+		{"service down and terminal with a problem", nil, func(m *Machine) {
+			m.Socket = func() (string, error) { return "/x", fs.ErrNotExist }
+			m.Daemon = nil
+			m.Terminal = func(context.Context) ([]Finding, error) { return []Finding{{"keys", OK, "", ""}}, nil }
+		}, "pcscd", Problem, "does not run", "pcscd.socket"},
 		{"reader not plugged in", nil, func(m *Machine) { m.USB = func() []string { return nil } }, "readers", Problem, "neither the USB bus", "plug the reader in"},
 		{"no driver", nil, nil, "readers", Problem, "no driver takes it", "libccid"},
 		{"scdaemon", []virtual.Chip{nil}, func(m *Machine) { m.Programs = func() []string { return []string{"kioskd", "scdaemon"} } }, "programs", Warning, "scdaemon", "gpgconf"},
