@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"encoding/hex"
 	"regexp"
 	"strings"
 	"sync"
@@ -12,8 +13,6 @@ import (
 // none of a trace. Both may hold a PIN and what a terminal would obey.
 // Made when they are needed: most runs of a program never meet such a text.
 var (
-	// A header in hex, with blanks or not, followed by more.
-	header = lazy(`(?i)(?:^|[^0-9A-Za-z])([0189][0-9A-F](?:[ \t:,-]*[0-9A-F]){2,})`)
 	// The short form without a class, which begins a line.
 	short = lazy(`(?i)^[ \t>]*((?:20|21|24|25|2C|2D|5E|D4|E8)(?:[0-9A-F]{4})?)[ \t]*:.*$`)
 	// A PIN told in words.
@@ -29,45 +28,64 @@ func lazy(expr string) func() *regexp.Regexp {
 func Safe(s string) string {
 	s = apdu.CleanText(s)
 	s = short().ReplaceAllString(s, "$1: **")
-	for _, m := range header().FindAllStringSubmatchIndex(s, -1) {
-		if b := firstBytes(s[m[2]:]); hidden(b) {
-			// What follows the header is the secret, whatever it is mixed with.
-			s = strings.TrimRight(s[:m[2]]+cutDigits(s[m[2]:], 8), " ") + " **"
-			break
-		}
+	if at, ok := secretAt(s); ok {
+		s = strings.TrimRight(s[:at], " ") + " **" // whatever the rest is mixed with
 	}
 	return inWords().ReplaceAllString(s, "$1**")
 }
 
-// hidden reports a header whose data is never shown.
-func hidden(b []byte) bool {
-	probe := append(append([]byte(nil), b...), make([]byte, max(0, 4-len(b)))...)
-	probe = append(probe[:4], 1, 0)
-	return apdu.RedactSecrets.Redact(apdu.Line{Kind: apdu.LineCommand, Data: probe}, nil).Redacted != nil
-}
-
-// firstBytes reads the first two bytes of hex with blanks in it.
-func firstBytes(s string) []byte {
-	digits := strings.Map(func(r rune) rune {
-		if strings.ContainsRune(" \t:,-", r) {
-			return -1
-		}
-		return r
-	}, s)
-	b, _ := ParseHex(digits[:min(4, len(digits))])
-	return b
-}
-
-// cutDigits gives the text up to its n-th hex digit, or to what is none.
-func cutDigits(s string, n int) string {
-	for i, r := range s {
-		if strings.ContainsRune("0123456789abcdefABCDEF", r) {
-			if n--; n < 0 {
-				return s[:i]
+// secretAt finds the first run of hex that is a command with a PIN or a key,
+// and where its data begins. Clocks, dates and numbers are not taken for one.
+func secretAt(s string) (at int, ok bool) {
+	for i := range len(s) {
+		if isHex(s[i]) && (i == 0 || !isAlnum(s[i-1])) && strings.IndexByte("0189Aa", s[i]) >= 0 {
+			if n, ok := dataAt(s[i:]); ok {
+				return i + n, true
 			}
-		} else if !strings.ContainsRune(" \t:,-", r) {
-			return s[:i]
 		}
 	}
-	return s
+	return 0, false
+}
+
+// dataAt gives where the data of a secret command begins that s may begin
+// with: its header and a length follow each other, or have one and the same
+// sign between them, or it is of the short form, with a colon before the data.
+func dataAt(s string) (at int, ok bool) {
+	var header []byte // digits
+	var sign byte
+	for i := 0; i < len(s) && i < 64; i++ {
+		c := s[i]
+		switch {
+		case isHex(c):
+			if len(header) == 8 {
+				at = i
+			}
+			if header = append(header, c); len(header) == 10 {
+				return at, hidden(header[:8])
+			}
+		case c == ':' && (len(header) == 4 || len(header) == 8) && i+3 < len(s) && isHex(s[i+1]) && isHex(s[i+2]) && isHex(s[i+3]):
+			return i + 1, hidden(header)
+		case strings.IndexByte(" \t:,-", c) < 0 || sign != 0 && c != sign:
+			return 0, false
+		default:
+			sign = c
+		}
+	}
+	return 0, false
+}
+
+func isHex(c byte) bool { return strings.IndexByte("0123456789abcdefABCDEF", c) >= 0 }
+
+func isAlnum(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+}
+
+// hidden reports a header, in digits, whose data is never shown.
+func hidden(digits []byte) bool {
+	b := make([]byte, 4, 6)
+	if _, err := hex.Decode(b, digits); err != nil {
+		return false
+	}
+	b = append(b, 1, 0) // one byte of data
+	return apdu.RedactSecrets.Redact(apdu.Line{Kind: apdu.LineCommand, Data: b}, nil).Redacted != nil
 }

@@ -224,3 +224,29 @@ func TestExamples(t *testing.T) {
 		t.Fatalf("only %d examples", seen)
 	}
 }
+
+// TestEveryCommandHasAScript holds that none is left without one.
+func TestEveryCommandHasAScript(t *testing.T) {
+	var text strings.Builder
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(b)
+	}
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		if c.RunE != nil && !c.HasSubCommands() && !strings.Contains(text.String(), c.CommandPath()+" ") && !strings.Contains(text.String(), c.CommandPath()+"\n") {
+			t.Errorf("%s is in no script of testdata", c.CommandPath())
+		}
+	}
+	visit(newRootCommand())
+}
