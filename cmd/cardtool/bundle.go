@@ -76,7 +76,7 @@ func (t *tool) writeBundle(ctx context.Context, name string, list []checkup.Find
 		return err
 	}
 	var report bytes.Buffer
-	showFindings(&report, list)
+	checkup.Write(&report, list)
 	asJSON, err := json.MarshalIndent(list, "", "  ")
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -46,18 +45,12 @@ func newDoctorCommand(t *tool) *cobra.Command {
 				m.Terminal = func(ctx context.Context) ([]checkup.Finding, error) { return terminalDoctor(ctx, config) }
 			}
 			list := checkup.Examine(cmd.Context(), m)
-			n := 0
-			for _, f := range list {
-				if f.State == checkup.Problem {
-					n++
-				}
-			}
 			if t.json {
 				if err := t.emit(cmd, list); err != nil {
 					return err
 				}
 			} else {
-				showFindings(cmd.OutOrStdout(), list)
+				checkup.Write(cmd.OutOrStdout(), list)
 			}
 			if bundle != "" {
 				if err := t.writeBundle(cmd.Context(), bundle, list); err != nil {
@@ -65,7 +58,7 @@ func newDoctorCommand(t *tool) *cobra.Command {
 				}
 				t.remark(cmd, "written to %s; look into it before you send it", bundle)
 			}
-			if n > 0 {
+			if n := checkup.Problems(list); n > 0 {
 				return t.silent(fmt.Errorf("problems: %d", n))
 			}
 			return nil
@@ -74,15 +67,6 @@ func newDoctorCommand(t *tool) *cobra.Command {
 	cmd.Flags().StringVar(&bundle, "bundle", "", "write a redacted archive for support to this file, which must not be there yet")
 	cmd.Flags().StringVar(&config, "config", kioskdConfig, "the configuration of the terminal's daemon")
 	return cmd
-}
-
-func showFindings(w io.Writer, list []checkup.Finding) {
-	for _, f := range list {
-		fmt.Fprintf(w, "%-8s %-12s %s\n", f.State, f.Check, f.Says)
-		if f.Next != "" {
-			fmt.Fprintf(w, "%-8s %-12s → %s\n", "", "", f.Next)
-		}
-	}
 }
 
 // kioskdConfig is where the package's unit has the daemon's configuration.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/internal/fscheck"
 	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/printer"
@@ -21,22 +22,15 @@ import (
 	"github.com/dianka/dianka/uplink"
 )
 
-// finding is what the doctor says about one thing.
-type finding struct {
-	Check string `json:"check"`
-	State string `json:"state"` // ok, warning or problem
-	Says  string `json:"says"`
-	Next  string `json:"next,omitempty"` // what to do
-}
-
 // defaultConfig is where the package's unit has the configuration
 // (packaging/kioskd.service).
 const defaultConfig = "/etc/dianka/kioskd.yaml"
 
+// What the doctor says of one thing, as cardtool's doctor, which repeats it.
 const (
-	fine    = "ok"
-	warning = "warning"
-	problem = "problem"
+	fine    = checkup.OK
+	warning = checkup.Warning
+	problem = checkup.Problem
 )
 
 func newDoctorCommand() *cobra.Command {
@@ -64,20 +58,9 @@ func newDoctorCommand() *cobra.Command {
 					return err
 				}
 			} else {
-				for _, f := range d.findings {
-					fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-12s %s\n", f.State, f.Check, f.Says)
-					if f.Next != "" {
-						fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-12s → %s\n", "", "", f.Next)
-					}
-				}
+				checkup.Write(cmd.OutOrStdout(), d.findings)
 			}
-			n := 0
-			for _, f := range d.findings {
-				if f.State == problem {
-					n++
-				}
-			}
-			if n > 0 {
+			if n := checkup.Problems(d.findings); n > 0 {
 				return fmt.Errorf("problems: %d", n)
 			}
 			return nil
@@ -95,11 +78,11 @@ type doctor struct {
 	now        time.Time
 	check      station.Check
 	filesystem func(string) (fscheck.Verdict, error)
-	findings   []finding
+	findings   []checkup.Finding
 }
 
 func (d *doctor) say(check, state, next, format string, args ...any) {
-	d.findings = append(d.findings, finding{check, state, fmt.Sprintf(format, args...), next})
+	d.findings = append(d.findings, checkup.Finding{Check: check, State: state, Says: fmt.Sprintf(format, args...), Next: next})
 }
 
 func (d *doctor) examine(ctx context.Context) {

@@ -1,6 +1,7 @@
 // Package checkup finds out what is wrong between a card and the programs of
 // this machine: from the USB device up through the PC/SC service to the card
-// and what is on it. cardtool doctor shows it.
+// and what is on it. cardtool doctor shows it; kioskd's doctor speaks of the
+// terminal in the same form.
 //
 // It may import apdu, reader, purse and firmware-profiles. What it wants to
 // know of the machine it asks a Machine, so that a test can have one with
@@ -11,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"strings"
 	"syscall"
@@ -35,6 +37,26 @@ type Finding struct {
 	State string `json:"state"` // ok, warning or problem
 	Says  string `json:"says"`
 	Next  string `json:"next,omitempty"` // what to do
+}
+
+// Write shows findings to people, a line each and the next step below it.
+func Write(w io.Writer, list []Finding) {
+	for _, f := range list {
+		fmt.Fprintf(w, "%-8s %-12s %s\n", f.State, f.Check, f.Says)
+		if f.Next != "" {
+			fmt.Fprintf(w, "%-8s %-12s → %s\n", "", "", f.Next)
+		}
+	}
+}
+
+// Problems counts those that are problems.
+func Problems(list []Finding) (n int) {
+	for _, f := range list {
+		if f.State == Problem {
+			n++
+		}
+	}
+	return n
 }
 
 // Daemon is the PC/SC service as a program of this machine.
