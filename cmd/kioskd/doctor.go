@@ -227,13 +227,13 @@ func (d *doctor) file(ctx context.Context) (last time.Time) {
 		d.say("file", warning, "run this as the user of the daemon to hold file and copy against each other", "it verifies, as far as another user may look")
 		return d.lonelyCopy()
 	}
-	v, err := store.Look(path, store.Options{Copy: d.c.Copy}) // for reading: to examine is to change nothing
+	v, err := store.Look(path, store.Options{Copy: d.c.Copy, Timeout: 50 * time.Millisecond}) // for reading: to examine is to change nothing
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		d.say("file", fine, "", "in use by the daemon, which had it checked when it started; stop the daemon to check it now")
 		d.daemon(ctx)
 		if c, err := store.InspectCopy(path, store.Options{Copy: d.c.Copy}); err == nil { // it ends where the journal does
-			d.unsent(c.Entries, time.UnixMilli(c.First))
+			d.unsent("at most ", c.Entries, time.UnixMilli(c.First))
 		}
 		return d.lonelyCopy()
 	case errors.Is(err, fs.ErrNotExist):
@@ -248,7 +248,7 @@ func (d *doctor) file(ctx context.Context) (last time.Time) {
 	} else {
 		d.say("file", fine, "", "structure and chain verify; epoch %d, %d entries, %d not acknowledged", v.Head.Epoch, v.Head.Seq, v.Unsent.Count)
 	}
-	d.unsent(v.Unsent.Count, time.UnixMilli(v.Unsent.Oldest))
+	d.unsent("", v.Unsent.Count, time.UnixMilli(v.Unsent.Oldest))
 	switch {
 	case v.FreeErr != nil:
 		d.say("room", warning, "", "it could not be looked at: %v", v.FreeErr)
@@ -278,15 +278,15 @@ func (d *doctor) file(ctx context.Context) (last time.Time) {
 const unsentOld = 24 * time.Hour
 
 // unsent tells what the utility does not have yet.
-func (d *doctor) unsent(n uint64, oldest time.Time) {
+func (d *doctor) unsent(about string, n uint64, oldest time.Time) {
 	switch {
 	case n == 0:
 		d.say("journal", fine, "", "the utility has all of it")
 	case d.now.Sub(oldest) > unsentOld:
 		d.say("journal", warning, "bring the terminal on line; leave it switched on and its file in place until all is sent",
-			"%d entries not sent, the oldest of %s", n, oldest.Format(time.DateTime))
+			"%s%d entries not sent, the oldest of %s", about, n, oldest.Format(time.DateTime))
 	default:
-		d.say("journal", fine, "", "%d entries not sent, the oldest of %s", n, oldest.Format(time.DateTime))
+		d.say("journal", fine, "", "%s%d entries not sent, the oldest of %s", about, n, oldest.Format(time.DateTime))
 	}
 }
 

@@ -111,7 +111,7 @@ func TestDoctor(t *testing.T) {
 		{"lost file", func(t *testing.T, d *doctor) { os.Remove(station.StorePath(d.c.State)) }, "file", problem, "not there"},
 		{"file in use", hold, "file", fine, "daemon"},
 		{"daemon that hangs", hold, "daemon", problem, "does not answer"},
-		{"unsent beside the daemon", hold, "journal", fine, "1 entries not sent"},
+		{"unsent beside the daemon", hold, "journal", fine, "at most 1 entries not sent"},
 		{"daemon", daemon(`{"terminal":"310100001234","epoch":2,"head":7}`), "daemon", fine, "310100001234, epoch 2, 7 entries"},
 		{"daemon that stopped", daemon(`{"stopped":true}`), "daemon", problem, "stopped"},
 		{"never synced", daemon(`{"link":{"last_sync":null}}`), "last sync", warning, "none"},

@@ -49,11 +49,11 @@ func (d *doctor) daemon(ctx context.Context) {
 	case l.LastSync.IsZero():
 		d.say("last sync", warning, "look at the network and at `utility` in the configuration", "none since the daemon began")
 	case d.now.Sub(l.LastSync) > syncLate:
-		d.say("last sync", warning, "look at the network and at `utility` in the configuration", "%s", l.LastSync.Format(time.DateTime))
+		d.say("last sync", warning, "look at the network and at `utility` in the configuration", "%s", l.LastSync.Local().Format(time.DateTime))
 	case !l.Online:
-		d.say("last sync", warning, "look at the network; the terminal goes on without it within its limits", "%s, off line now", l.LastSync.Format(time.DateTime))
+		d.say("last sync", warning, "look at the network; the terminal goes on without it within its limits", "%s, off line now", l.LastSync.Local().Format(time.DateTime))
 	default:
-		d.say("last sync", fine, "", "%s, on line", l.LastSync.Format(time.DateTime))
+		d.say("last sync", fine, "", "%s, on line", l.LastSync.Local().Format(time.DateTime))
 	}
 	if skew := time.Duration(st.Link.SkewMS) * time.Millisecond; !st.Link.LastSync.IsZero() {
 		if skew.Abs() > skewMax {
