@@ -45,6 +45,7 @@ check:
 
 # Figures, each beside what it is compared to.
 bench:
+	@packaging/install-deps bench
 	$(GO) run ./internal/bench
 
 # A minute of each fuzz target; FUZZTIME=10m for longer. All run, whatever is

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 )
 
 // The trace format is text for people, logs, replays and golden tests alike:
@@ -77,7 +78,7 @@ func ParseLine(s string) (Line, error) {
 		return Line{}, nil
 	}
 	if s[0] == '#' {
-		return Line{Kind: LineRemark, Remark: cleanRemark(s[1:])}, nil
+		return Line{Kind: LineRemark, Remark: CleanText(s[1:])}, nil
 	}
 	var l Line
 	switch s[0] {
@@ -89,11 +90,11 @@ func ParseLine(s string) (Line, error) {
 		return Line{}, fmt.Errorf("%w: it starts with neither >, < nor #", ErrTraceLine)
 	}
 	body, remark, _ := strings.Cut(s[1:], "#")
-	l.Remark = cleanRemark(remark)
+	l.Remark = CleanText(remark)
 	body = strings.TrimSpace(body)
 	if strings.HasPrefix(body, "(") {
 		text, ok := strings.CutSuffix(body[1:], ")")
-		if text = cleanRemark(text); !ok || text == "" {
+		if text = CleanText(text); !ok || text == "" {
 			return Line{}, fmt.Errorf("%w: no text between brackets", ErrTraceLine)
 		}
 		l.Unknown = text
@@ -125,10 +126,12 @@ func ParseLine(s string) (Line, error) {
 	return l, nil
 }
 
-// cleanRemark keeps a text on one line.
-func cleanRemark(s string) string {
+// CleanText keeps a text on one line and harmless on a screen: what is not
+// printed (line breaks, the escape character of terminals, marks that turn
+// the direction of writing) becomes a blank.
+func CleanText(s string) string {
 	return strings.TrimSpace(strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7F {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
@@ -143,7 +146,7 @@ func (l Line) String() string {
 	case LineBlank:
 		return ""
 	case LineRemark:
-		return strings.TrimRight("# "+cleanRemark(l.Remark), " ")
+		return strings.TrimRight("# "+CleanText(l.Remark), " ")
 	case LineCommand:
 		b.WriteString(">")
 	case LineResponse:
@@ -151,7 +154,7 @@ func (l Line) String() string {
 	}
 	if l.Unknown != "" {
 		// Brackets and # would end the text early when it is read again.
-		fmt.Fprintf(&b, " (%s)", strings.NewReplacer("#", " ", "(", "[", ")", "]").Replace(cleanRemark(l.Unknown)))
+		fmt.Fprintf(&b, " (%s)", strings.NewReplacer("#", " ", "(", "[", ")", "]").Replace(CleanText(l.Unknown)))
 	} else {
 		breaks := l.groups()
 		for i, v := range l.Data {
@@ -165,7 +168,7 @@ func (l Line) String() string {
 			}
 		}
 	}
-	if r := cleanRemark(l.Remark); r != "" {
+	if r := CleanText(l.Remark); r != "" {
 		b.WriteString("  # " + r)
 	}
 	return b.String()

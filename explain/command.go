@@ -412,18 +412,18 @@ func (e Explainer) dataOf(c apdu.Command, data []byte, name string) (string, []N
 		if len(data) == 11 {
 			s += ", dated " + stampText(data)
 		}
-		return s, split(data, part{"date and time", 7, dateTime}, part{"MAC2", 4, says("the authority's proof")})
+		return s, split(data, part{"date and time", 7, stampText}, part{"MAC2", 4, says("the authority's proof")})
 	case 0x54:
 		if c.P1 == 0x03 {
-			return name, split(data, part{"date and time", 7, dateTime}, part{"MAC2", 4, says("the authority's proof")})
+			return name, split(data, part{"date and time", 7, stampText}, part{"MAC2", 4, says("the authority's proof")})
 		}
 		s := name
 		if len(data) == 15 {
 			s += ", dated " + stampText(data[4:])
 		}
-		return s, split(data, part{"terminal sequence", 4, number}, part{"date and time", 7, dateTime}, part{"MAC1", 4, says("the PSAM's proof")})
+		return s, split(data, part{"terminal sequence", 4, number}, part{"date and time", 7, stampText}, part{"MAC1", 4, says("the PSAM's proof")})
 	case 0x58:
-		return name, split(data, part{"new limit", 3, limit}, part{"date and time", 7, dateTime}, part{"MAC2", 4, nil})
+		return name, split(data, part{"new limit", 3, limit}, part{"date and time", 7, stampText}, part{"MAC2", 4, nil})
 	case 0x5A:
 		s := name
 		if len(data) == 2 {
@@ -436,7 +436,7 @@ func (e Explainer) dataOf(c apdu.Command, data []byte, name string) (string, []N
 		if c.P1 == 0x01 {
 			return e.samLoad(data)
 		}
-		fields := []part{{"card's random", 4, nil}, {"card's counter", 2, counter}, {"amount", 4, yuan}, {"type", 1, txType}, {"date and time", 7, dateTime}, {"key version", 1, nil}, {"algorithm", 1, algorithm}}
+		fields := []part{{"card's random", 4, nil}, {"card's counter", 2, counter}, {"amount", 4, yuan}, {"type", 1, txType}, {"date and time", 7, stampText}, {"key version", 1, nil}, {"algorithm", 1, algorithm}}
 		return samSentence(name, data, 6, 10, 11), split(data, append(fields, factors(len(data)-20)...)...)
 	case 0x72:
 		what := "MAC2"
@@ -462,7 +462,7 @@ func (e Explainer) dataOf(c apdu.Command, data []byte, name string) (string, []N
 			// The 22 bytes under a purchase's TAC, padded (purse.md section 4.6).
 			if len(in) == 24 && in[22] == 0x80 && in[23] == 0 {
 				return "DES CRYPT: the MAC over the fields of a TAC", append(parts, split(in, part{"amount", 4, yuan}, part{"type", 1, txType}, part{"terminal", 6, nil},
-					part{"terminal sequence", 4, number}, part{"date and time", 7, dateTime}, part{"padding", 2, nil})...)
+					part{"terminal sequence", 4, number}, part{"date and time", 7, stampText}, part{"padding", 2, nil})...)
 			}
 			return "DES CRYPT: " + parameters(c), append(parts, field("data", in, ""))
 		}
@@ -507,7 +507,7 @@ func samSentence(name string, data []byte, amount, typ, stamp int) string {
 
 func (e Explainer) samLoad(data []byte) (string, []Note) {
 	fields := []part{{"card's random", 4, nil}, {"card's counter", 2, counter}, {"balance", 4, yuan}, {"amount", 4, yuan}, {"type", 1, txType},
-		{"key version", 1, nil}, {"algorithm", 1, algorithm}, {"MAC1", 4, says("the card's proof")}, {"date and time", 7, dateTime}}
+		{"key version", 1, nil}, {"algorithm", 1, algorithm}, {"MAC1", 4, says("the card's proof")}, {"date and time", 7, stampText}}
 	return samSentence("INIT SAM FOR LOAD", data, 10, 14, 21), split(data, append(fields, factors(len(data)-28)...)...)
 }
 

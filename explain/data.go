@@ -95,11 +95,9 @@ func number(b []byte) string {
 	}
 	return fmt.Sprint(v)
 }
-func txType(b []byte) string   { return TxName(b[0]) }
-func date(b []byte) string     { return bcdDate(b) }
-func dateTime(b []byte) string { return stampText(b) }
-func limit(b []byte) string    { return suite.Limit(b).Fen().String() + " yuan" }
-func asText(b []byte) string   { return text(b) }
+func txType(b []byte) string { return TxName(b[0]) }
+func limit(b []byte) string  { return suite.Limit(b).Fen().String() + " yuan" }
+func asText(b []byte) string { return text(b) }
 func algorithm(b []byte) string {
 	switch b[0] {
 	case 0x00:
@@ -152,8 +150,8 @@ func PublicInfo(b []byte) Note {
 			}
 			return "no card number"
 		}},
-		{"valid from", 4, date},
-		{"valid to", 4, date},
+		{"valid from", 4, bcdDate},
+		{"valid to", 4, bcdDate},
 	}
 	if len(b) == 43 || len(b) == 50 { // expressway cards
 		fields = append(fields, part{"plate", 12, asText}, part{"user type", 1, nil}, part{"plate colour", 1, nil})
@@ -173,7 +171,7 @@ func LogRecord(b []byte) Note {
 	n := Note{What: "log record", Hex: fmt.Sprintf("%X", b)}
 	fields := []part{{"counter", 2, counter}, {"overdraft limit", 3, limit}, {"amount", 4, yuan}, {"type", 1, txType}, {"terminal", 6, nil}}
 	if len(b) != shortLog {
-		fields = append(fields, part{"date and time", 7, dateTime})
+		fields = append(fields, part{"date and time", 7, stampText})
 	}
 	n.Parts = split(b, fields...)
 	switch {
@@ -205,7 +203,7 @@ func holder(b []byte) Note {
 // samInfo explains EF 17 of a SAM application (purse.md section 9.1).
 func samInfo(b []byte) Note {
 	return Note{What: "SAM information", Hex: fmt.Sprintf("%X", b), Says: "EF 17", Parts: split(b,
-		part{"key index", 1, nil}, part{"issuer", 8, nil}, part{"user", 8, nil}, part{"valid from", 4, date}, part{"valid to", 4, date})}
+		part{"key index", 1, nil}, part{"issuer", 8, nil}, part{"user", 8, nil}, part{"valid from", 4, bcdDate}, part{"valid to", 4, bcdDate})}
 }
 
 // tags that cards of this family send (ISO/IEC 7816-4 clauses 5.3.3, 8.2.1;

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/dianka/dianka/apdu"
 )
@@ -140,7 +141,11 @@ func FuzzExplain(f *testing.F) {
 		}
 		var e Explainer
 		c := e.Conversation(text.Trace, text.Bare)
-		c.Lines(true)
+		for _, l := range c.Lines(true) {
+			if strings.ContainsFunc(l, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("a screen would obey %q", l)
+			}
+		}
 		for _, m := range c.Moves {
 			if m.Outcome != Done && m.Outcome != NotDone && m.Outcome != Unknown {
 				t.Errorf("outcome %q", m.Outcome)
@@ -154,4 +159,64 @@ func FuzzExplain(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTextIsSafe holds that neither a PIN nor an order to the screen gets out
+// by way of remarks and of lines that are not understood, and that what is
+// harmless stays.
+func TestTextIsSafe(t *testing.T) {
+	for _, line := range []string{
+		"> 0020000003 12345G", "> 00200000 03 12 34 5", "0020000003123459 # typed\x1b[2J", "00 20 00 00 03 12 34 59 oops", "0020:123459X", "20:123459Z", "# > 0020000003123459",
+		"# sent 00-20-00-00-03-12-34-59 by hand", "# the PIN is 123459", "# password: 123459", "# 密码是123459", "80 5E 01 00 06 12 34 59 FF 12 34 5", "> 84D4010018 00112233123459", "< 9000 # PIN 123459",
+		"> (the PIN was 123459)", "00 20 00 00 03 31 32 33 34 35 9", "# 9000 0020000003123459", "# it said 0020:123459", "# 00:20:00:00:03:12:34:59", "84 24 00 01 03 12 34 59 x",
+	} {
+		text, err := ParseText("> 00A40000023F00\n< 9000\n" + line + "\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		told := strings.Join(Explainer{}.Conversation(text.Trace, text.Bare).Lines(true), "\n")
+		for _, secret := range []string{"12345", "1234", "12 34", "12-34", "12:34", "31 32"} {
+			if strings.Contains(told, secret) {
+				t.Errorf("%q shows %q:\n%s", line, secret, told)
+			}
+		}
+	}
+	text, err := ParseText("> 00A40000023F00\n< 9000 # ok \x1b]0;x\x07 \u202eevil\n# \u2066turned \u009b31m\nrubbish \x1b[31m \u202e here\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := strings.Join(Explainer{}.Conversation(text.Trace, text.Bare).Lines(true), "\n")
+	if i := strings.IndexFunc(told, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }); i >= 0 {
+		t.Errorf("not printable at %d: %q", i, told)
+	}
+	for _, s := range []string{"2020-01-01 12:00:00 the card was put in", "PIN 00 of the profile", "answer to reset 3B86014449414E4B418F", "00A40000023F00 by hand", "口令错误", "12 ms", "Jan 20 10:24:05 host kioskd[25]: card is in", "2026-01-20 10:24:05", "01-20 10:24:05 x", "card 00003310088800000017", "3B24000000112233"} {
+		if got := Safe(s); got != s {
+			t.Errorf("%q became %q", s, got)
+		}
+	}
+}
+
+// TestMoneyIsNotGuessed holds that bytes are taken for a log record only when
+// all of them can be one.
+func TestMoneyIsNotGuessed(t *testing.T) {
+	for hex, want := range map[string]bool{
+		"00120000000000271002310100001234202509010945010000"[:46]:            true,
+		"0392000000" + "0000001E" + "06" + "0000000046CB":                    true,
+		"0392000000" + "7FFFFFFF" + "06" + "0000000046CB":                    false, // twenty million yuan
+		"0392000000" + "00000000" + "06" + "0000000046CB":                    false,
+		"0392000000" + "0000001E" + "06" + "FFFFFFFFFFFF":                    false,
+		"0392000000" + "0000001E" + "91" + "0000000046CB":                    false,
+		"00010203040000001E06000000000001":                                   false, // with an overdraft
+		"0392000000" + "0000001E" + "06" + "0000000046CB" + "19010901094501": false, // of 1901
+		"10111213141516171819060102030405":                                   false,
+	} {
+		b, err := ParseHex(hex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := Explainer{}.Guess(b)
+		if (n.What == "log record") != want || !want && strings.Contains(n.Says, "purchase") {
+			t.Errorf("%s is said to be %s: %s", hex, n.What, n.Says)
+		}
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/suite"
 )
 
 // Kind is what bytes may be said to be.
@@ -89,7 +90,9 @@ func (e Explainer) Guess(b []byte) Note {
 	case isInfo(b):
 		return PublicInfo(b)
 	case isRecord(b):
-		return LogRecord(b)
+		n := LogRecord(b)
+		n.Says = "if it is one: " + n.Says // nothing in the bytes says so
+		return n
 	case isTemplate(b):
 		return e.tlv(b)
 	case len(b) > 2 && isTemplate(b[:len(b)-2]) && knownStatus(b):
@@ -154,18 +157,33 @@ func isInfo(b []byte) bool {
 	return true
 }
 
+// logMost is the greatest amount of a record that is taken for one, in fen: ten
+// times what a named card may hold (field.md section 0, finding 3).
+const logMost = 10 * 5_000_00
+
+// isRecord is strict, since a record has no mark of its own, and money that
+// never moved is worse than bytes that are not recognised: a transaction that
+// is logged, of an amount that a purse can move, at a terminal, and a date.
 func isRecord(b []byte) bool {
 	if len(b) != recordLen && len(b) != shortLog {
 		return false
 	}
-	if _, ok := txNames[b[9]]; !ok {
+	switch b[9] {
+	case suite.TypeEDLoad, suite.TypeEPLoad, suite.TypeEDUnload, suite.TypeEDCash, suite.TypeEDPurchase, suite.TypeEPPurchase, suite.TypeEPCompound:
+	default:
+		return false
+	}
+	if b[2] != 0 || b[3] != 0 || b[4] != 0 || fen(b[5:]) == 0 || fen(b[5:]) > logMost { // no overdraft on these cards
+		return false
+	}
+	if t := b[10:16]; bytes.Count(t, []byte{0}) == len(t) || bytes.Count(t, []byte{0xFF}) == len(t) {
 		return false
 	}
 	if len(b) == recordLen {
-		_, err := money.Stamp(b[16:23]).Time()
-		return err == nil
+		t, err := money.Stamp(b[16:23]).Time()
+		return err == nil && t.Year() >= 1997 // the year of the specification
 	}
-	return b[2] == 0 && b[5] == 0 // no card of this kind holds 160000 yuan
+	return true
 }
 
 // ParseHex reads hexadecimal as people paste it: blanks, colons, dashes, 0x
@@ -215,9 +233,11 @@ func (t Text) HasRemarks() bool {
 func ParseText(s string) (Text, error) {
 	t := Text{Bare: map[int][]byte{}}
 	any := false
+	s = strings.TrimPrefix(s, "\ufeff")
 	for i, line := range strings.Split(strings.TrimSuffix(s, "\n"), "\n") {
 		l, err := apdu.ParseLine(line)
 		if err == nil {
+			l.Remark, l.Unknown = Safe(l.Remark), Safe(l.Unknown)
 			any = any || l.Kind == apdu.LineCommand || l.Kind == apdu.LineResponse
 			t.Trace.Lines = append(t.Trace.Lines, l)
 			continue
@@ -229,7 +249,7 @@ func ParseText(s string) (Text, error) {
 			t.Trace.Lines = append(t.Trace.Lines, apdu.Line{})
 			continue
 		}
-		t.Trace.Lines = append(t.Trace.Lines, apdu.Line{Kind: apdu.LineRemark, Remark: "not understood: " + strings.TrimSpace(line)})
+		t.Trace.Lines = append(t.Trace.Lines, apdu.Line{Kind: apdu.LineRemark, Remark: "not understood: " + Safe(line)})
 	}
 	if !any {
 		return Text{}, ErrInput

@@ -172,6 +172,12 @@ func records(c apdu.Command, d []byte) (string, []Note) {
 	return fmt.Sprintf("a record of %d bytes", len(d)), []Note{field("record", d, "%s", text(d))}
 }
 
+// plausibleInit reports bytes that can be what INITIALIZE answers: a balance
+// that a purse can have, and an algorithm that there is.
+func plausibleInit(d []byte, algorithm byte) bool {
+	return fen(d) <= logMost && algorithm <= 0x04
+}
+
 // unasked explains data to which no command is known.
 func (e Explainer) unasked(d []byte) (string, []Note) {
 	if list, err := apdu.ParseTLV(d); err == nil && len(list) > 0 && list[0].Constructed() {
@@ -180,11 +186,17 @@ func (e Explainer) unasked(d []byte) (string, []Note) {
 	var likely string
 	switch len(d) {
 	case 16:
+		if !plausibleInit(d, d[7]) {
+			break
+		}
 		likely = fmt.Sprintf("if this answers INITIALIZE FOR LOAD: balance %s yuan, on-line counter %d, key version %02X, algorithm %02X", fen(d), binary.BigEndian.Uint16(d[4:]), d[6], d[7])
 	case 15:
+		if !plausibleInit(d, d[10]) {
+			break
+		}
 		likely = fmt.Sprintf("if this answers INITIALIZE FOR PURCHASE: balance %s yuan, off-line counter %d", fen(d), binary.BigEndian.Uint16(d[4:]))
 	case recordLen:
-		if _, ok := txNames[d[9]]; ok {
+		if isRecord(d) {
 			return "if this is a log record: " + LogRecord(d).Says, LogRecord(d).Parts
 		}
 	}

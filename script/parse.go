@@ -98,7 +98,7 @@ func Parse(name, text string, vars ...string) (*Script, error) {
 	if len(text) > MaxSize {
 		return nil, &SyntaxError{name, 1, fmt.Errorf("%w: longer than %d bytes", ErrScript, MaxSize)}
 	}
-	p := parser{lines: strings.Split(text, "\n"), known: map[string]bool{"atr": true}}
+	p := parser{lines: strings.Split(strings.TrimPrefix(text, "\ufeff"), "\n"), known: map[string]bool{"atr": true}}
 	for _, v := range vars {
 		p.known[v] = true
 	}

@@ -89,11 +89,25 @@ func (f *Failure) Lines() []string {
 	return []string{"expected  " + cut(f.Want), "got       " + cut(f.Got), "          " + mark}
 }
 
+// Refusal is a status word by which the card said no, and of which the script
+// expected nothing, neither that nor another.
+type Refusal struct {
+	Line int
+	SW   apdu.SW
+}
+
+// Refuses reports a status word that is neither success, nor a warning, nor a
+// step of T=0 (61xx, 6Cxx).
+func Refuses(sw apdu.SW) bool {
+	return !sw.OK() && sw.SW1() != 0x61 && sw.SW1() != 0x62 && sw.SW1() != 0x6C
+}
+
 // Result counts what a run did.
 type Result struct {
 	Exchanges int        `json:"exchanges"`
 	Cards     int        `json:"cards"`    // of a tray
 	Failures  []*Failure `json:"failures"` // more than one only with KeepGoing
+	Refused   []Refusal  `json:"refused"`
 }
 
 // errExit is the script's exit.
@@ -109,7 +123,8 @@ type run struct {
 	vars  map[string][]byte
 	auto  bool
 	last  apdu.Response
-	asked bool // last holds an answer
+	asked bool     // last holds an answer
+	said  *Refusal // by the last answer, as long as nothing was expected of it
 	steps int
 	res   Result
 }
@@ -126,6 +141,7 @@ func (s *Script) Run(ctx context.Context, b Bench, o Options) (Result, error) {
 		r.vars[k] = v
 	}
 	err := r.block(ctx, s.steps)
+	r.settle()
 	if errors.Is(err, errExit) {
 		err = nil
 	}
@@ -138,6 +154,18 @@ func (s *Script) Run(ctx context.Context, b Bench, o Options) (Result, error) {
 	}
 	return r.res, err
 }
+
+// settle keeps a refusal of which nothing was expected before the next
+// command.
+func (r *run) settle() {
+	if r.said != nil && len(r.res.Refused) < maxRefused {
+		r.res.Refused = append(r.res.Refused, *r.said)
+	}
+	r.said = nil
+}
+
+// maxRefused bounds what a loop can collect.
+const maxRefused = 1000
 
 func (r *run) block(ctx context.Context, steps []step) error {
 	for i := range steps {
@@ -248,6 +276,7 @@ func (r *run) command(ctx context.Context, s *step) error {
 	if err != nil {
 		return &SyntaxError{r.Name, s.line, err}
 	}
+	r.settle()
 	r.asked = false
 	var t apdu.Transmitter = &line{r, s.line}
 	if r.auto {
@@ -263,6 +292,9 @@ func (r *run) command(ctx context.Context, s *step) error {
 	r.asked = true
 	if a.Want != nil && !a.Want.Match(r.last.SW) {
 		return r.failed(s, "status word", a.Want.String(), r.last.SW.Error(), -1)
+	}
+	if a.Want == nil && Refuses(r.last.SW) {
+		r.said = &Refusal{s.line, r.last.SW}
 	}
 	return nil
 }
@@ -333,6 +365,10 @@ func (r *run) expect(s *step) error {
 		return &SyntaxError{r.Name, s.line, fmt.Errorf("%w: there is no answer yet of which to expect anything", ErrScript)}
 	}
 	d := r.last.Data
+	switch s.kind {
+	case kindSW, kindAnswer:
+		r.said = nil // the script speaks of it
+	}
 	switch s.kind {
 	case kindSW:
 		if !s.sw.Match(r.last.SW) {

@@ -67,7 +67,6 @@ type bench struct {
 	resets  int
 	tray    int // cards in all
 	atr     []byte
-	delay   bool
 }
 
 func (b *bench) Transmit(_ context.Context, c []byte) ([]byte, error) {

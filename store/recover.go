@@ -18,6 +18,7 @@ type CopyReport struct {
 	Identity Identity
 	Heads    []journal.Head // where its chains end, oldest first
 	Entries  uint64         // that the utility may not have
+	First    int64          // Wall of the first of them, ms since 1970; 0 when there is none
 	Last     int64          // Wall of the last of them, ms since 1970; 0 when there is none
 	Cut      bool           // it ends in what is no entry: one that was being written, or damage
 }
@@ -46,6 +47,11 @@ func inspect(path string, o Options) (r CopyReport, got copied, err error) {
 	got, err = scanCopy(reader(f), func(f frame, prev journal.Hash) error {
 		if journal.Link(prev, f.entry) != f.hash {
 			return fmt.Errorf("%w: its entry %d-%d is not what was written", ErrCopy, f.ref.Epoch, f.ref.Seq)
+		}
+		if len(last) == 0 {
+			if e, err := journal.Parse(f.entry); err == nil {
+				r.First = e.Wall
+			}
 		}
 		last = append(last[:0], f.entry...)
 		return nil

@@ -106,10 +106,10 @@ func (t *tool) send(ctx context.Context, cmd *cobra.Command, l *line, list []scr
 		if err != nil {
 			return sent(a.Bytes, err)
 		}
-		switch _, more := r.SW.MoreData(); {
+		switch {
 		case a.Want != nil && !a.Want.Match(r.SW):
 			return &cli.Error{Err: fmt.Errorf("command %d: expected %s, the card answered %w", i+1, a.Want, r.SW), Code: classDifference.Exit}
-		case a.Want == nil && !r.SW.OK() && !more && r.SW.SW1() != 0x62 && r.SW.SW1() != 0x6C:
+		case a.Want == nil && script.Refuses(r.SW):
 			refused = fmt.Errorf("command %d: the card answered %w", i+1, r.SW)
 		}
 	}
@@ -118,8 +118,8 @@ func (t *tool) send(ctx context.Context, cmd *cobra.Command, l *line, list []scr
 
 // sent says of a failed exchange what it may have done.
 func sent(command []byte, err error) error {
-	if risk := explain.RiskOf(command); risk >= explain.RiskWrite && apdu.MayHaveExecuted(err) {
-		return &unknownOutcome{err, risk}
+	if explain.RiskOf(command) >= explain.RiskWrite && apdu.MayHaveExecuted(err) {
+		return &unknownOutcome{err, command}
 	}
 	return err
 }
@@ -163,8 +163,7 @@ func (t *tool) showExchange(cmd *cobra.Command, command, response []byte, took t
 		meaning = r.SW.Meaning()
 	}
 	a := apdu.Line{Kind: apdu.LineResponse, Data: response, Remark: fmt.Sprintf("%s, %s", took.Round(100*time.Microsecond), meaning)}
-	fmt.Fprintln(cmd.OutOrStdout(), c)
-	fmt.Fprintln(cmd.OutOrStdout(), a)
+	fmt.Fprintf(cmd.OutOrStdout(), "%v\n%v\n", c, a)
 }
 
 // plainHex is a line's bytes without blanks.

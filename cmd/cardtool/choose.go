@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	profiles "github.com/dianka/dianka/firmware-profiles"
+	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/internal/config"
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/pcsc"
@@ -91,14 +93,18 @@ func (t *tool) choose(ctx context.Context) (string, error) {
 	if kind, _, ok := strings.Cut(want, ":"); ok && kind != "pcsc" {
 		return want, nil
 	}
-	want = strings.TrimPrefix(want, "pcsc:")
+	if bare := strings.TrimPrefix(want, "pcsc:"); want != "" && strings.Trim(bare, ": ") == "" {
+		return "", &reader.Error{Slot: want, Op: "open", Kind: reader.ErrSlotName, Hint: "after pcsc: stands a part of the reader's name; cardtool readers lists them"}
+	} else {
+		want = bare
+	}
 	names, err := t.names(ctx)
 	if err != nil {
 		return "", err
 	}
 	if want == "" && len(names) > 1 {
-		if only := t.withACard(ctx, names); only != "" {
-			return only, nil
+		if only, err := t.withACard(ctx, names); only != "" || err != nil {
+			return only, err
 		}
 	}
 	return match(want, names)
@@ -128,18 +134,54 @@ func match(want string, names []string) (string, error) {
 	return "pcsc:" + name, nil
 }
 
-// withACard gives the only one of several readers that has a card in it.
-func (t *tool) withACard(ctx context.Context, names []string) string {
-	only := ""
+// withACard gives, of several readers, the one whose card is of the kind that
+// is wanted, or else the only one that has a card in it. Nothing that an
+// application is asked for it stays in a card: it is powered off after.
+func (t *tool) withACard(ctx context.Context, names []string) (string, error) {
+	var some, wanted []string
+	var kind checkup.Kind
 	for _, n := range names {
-		if ev := t.state(ctx, n); ev.State == reader.StateCard || ev.State == reader.StateMute {
-			if only != "" {
-				return ""
-			}
-			only = n
+		ev := t.state(ctx, n)
+		if ev.State != reader.StateCard && ev.State != reader.StateMute {
+			continue
+		}
+		some, kind = append(some, n), t.kindIn(ctx, n)
+		if kind == t.wanted() {
+			wanted = append(wanted, n)
 		}
 	}
-	return only
+	switch {
+	case len(wanted) == 1:
+		return wanted[0], nil
+	case len(wanted) == 0 && len(some) == 1:
+		if kind != checkup.KindOther {
+			t.note = fmt.Sprintf("%s: this is a %s", some[0], kind)
+		}
+		return some[0], nil
+	}
+	return "", ctx.Err()
+}
+
+// wanted is the kind of card that a command is for.
+func (t *tool) wanted() checkup.Kind {
+	if t.sam {
+		return checkup.KindSAM
+	}
+	return checkup.KindPurse
+}
+
+// kindIn finds out what the card in a PC/SC reader is.
+func (t *tool) kindIn(ctx context.Context, name string) checkup.Kind {
+	slot, err := t.pcscSlot(strings.TrimPrefix(name, "pcsc:"))
+	if err != nil {
+		return checkup.KindOther
+	}
+	c, err := t.openIn(ctx, slot)
+	if err != nil { // mute, or held by another program
+		return checkup.KindOther
+	}
+	defer c.Close()
+	return checkup.KindOf(ctx, c, profiles.Builtin())
 }
 
 // state is what is in a PC/SC reader now.
@@ -180,7 +222,7 @@ func readAliases() (map[string]string, error) {
 	list := map[string]string{}
 	s := bufio.NewScanner(f)
 	for n := 1; s.Scan(); n++ {
-		text, _, _ := strings.Cut(s.Text(), "#")
+		text, _, _ := strings.Cut(strings.TrimPrefix(s.Text(), mark), "#")
 		if strings.TrimSpace(text) == "" {
 			continue
 		}

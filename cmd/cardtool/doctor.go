@@ -1,9 +1,17 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,46 +20,86 @@ import (
 )
 
 func newDoctorCommand(t *tool) *cobra.Command {
-	return &cobra.Command{
+	var bundle, config string
+	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Say in a minute what is wrong between card and computer, and what to do",
-		Long: "Looks from the bottom up: the USB bus, the PC/SC service and the way to it, the\n" +
-			"programs that use it, each reader, the card in it and what that is: purse, SAM,\n" +
-			"blocked, expired, unknown. One line for each, ok, warning or problem, and the next\n" +
-			"step. It presents no PIN and moves nothing. The terminal's disk, clock, keys and\n" +
-			"journal are looked at by `kioskd doctor`. Exits with 1 when there is a problem.",
-		Example: "  cardtool doctor --reader sim:card",
-		Args:    cobra.NoArgs,
+		Long: "Looks from the bottom up: the USB bus, the serial ports of readers, the PC/SC\n" +
+			"service and the way to it, the programs that use it, each reader, the card in it\n" +
+			"and what that is: purse, SAM, blocked, expired, unknown; and then, where a terminal\n" +
+			"is set up, what `kioskd doctor` says: disk, file, keys and certificate, journal and\n" +
+			"its oldest unsent entry, last sync, clock, printer. One line for each, ok, warning\n" +
+			"or problem, and the next step. It presents no PIN, moves nothing and changes\n" +
+			"nothing. Exits with 1 when there is a problem.\n\n" +
+			"--bundle writes it all, with what the machine and the logs of the services say, to\n" +
+			"a zip file for support. PINs, keys and the numbers of cards and accounts are taken\n" +
+			"out.",
+		Example: "  cardtool doctor --reader sim:card\n" +
+			"  cardtool doctor --reader sim:card --bundle support.zip",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			m := t.machine()
 			if full, err := t.choose(cmd.Context()); err == nil && isSim(full) {
 				m = t.simMachine(full)
+			} else {
+				m.Terminal = func(ctx context.Context) ([]checkup.Finding, error) { return terminalDoctor(ctx, config) }
 			}
 			list := checkup.Examine(cmd.Context(), m)
-			n := 0
-			for _, f := range list {
-				if f.State == checkup.Problem {
-					n++
-				}
-			}
 			if t.json {
 				if err := t.emit(cmd, list); err != nil {
 					return err
 				}
 			} else {
-				for _, f := range list {
-					fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-10s %s\n", f.State, f.Check, f.Says)
-					if f.Next != "" {
-						fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-10s → %s\n", "", "", f.Next)
-					}
-				}
+				checkup.Write(cmd.OutOrStdout(), list)
 			}
-			if n > 0 {
+			if bundle != "" {
+				if err := t.writeBundle(cmd.Context(), bundle, list); err != nil {
+					return err
+				}
+				t.remark(cmd, "written to %s; look into it before you send it", bundle)
+			}
+			if n := checkup.Problems(list); n > 0 {
 				return t.silent(fmt.Errorf("problems: %d", n))
 			}
 			return nil
 		},
 	}
+	cmd.Flags().StringVar(&bundle, "bundle", "", "write a redacted archive for support to this file, which must not be there yet")
+	cmd.Flags().StringVar(&config, "config", kioskdConfig, "the configuration of the terminal's daemon")
+	return cmd
+}
+
+// kioskdConfig is where the package's unit has the daemon's configuration.
+const kioskdConfig = "/etc/dianka/kioskd.yaml"
+
+// terminalDoctor has kioskd look at the terminal: it knows its file and its
+// daemon, and a second program that opens the file would be one too many. It
+// gives nothing where no terminal is set up.
+func terminalDoctor(ctx context.Context, config string) ([]checkup.Finding, error) {
+	if _, err := os.Stat(config); errors.Is(err, fs.ErrNotExist) && config == kioskdConfig {
+		return nil, nil
+	}
+	path, err := exec.LookPath("kioskd")
+	if err != nil {
+		self, _ := os.Executable()
+		if path, err = exec.LookPath(filepath.Join(filepath.Dir(self), "kioskd")); err != nil {
+			return nil, fmt.Errorf("%s is there, but no program kioskd", config)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute) // a large file is read whole
+	defer cancel()
+	var out, errs bytes.Buffer
+	c := exec.CommandContext(ctx, path, "doctor", "--json", "--config", config)
+	c.Stdout, c.Stderr = &out, &errs
+	err = c.Run()
+	var list []checkup.Finding
+	if json.Unmarshal(out.Bytes(), &list) == nil && len(list) > 0 { // with problems it exits with 1, and has said them
+		return list, nil
+	}
+	if text := strings.TrimSpace(errs.String()); text != "" {
+		return nil, errors.New(text)
+	}
+	return nil, err
 }
 
 // machine is this one.

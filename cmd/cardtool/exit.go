@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/explain"
@@ -39,16 +43,20 @@ var (
 	classLost       = class{13, "card-lost", "the card or the reader was removed or reset, or does not answer; nothing that moves value was under way"}
 	classUnknown    = class{14, "outcome-unknown", "a command that moves value or writes was sent and no answer came: it may have happened"}
 	classHost       = class{15, "host-refused", "the daemon or the utility said no"}
+	classInterrupt  = class{130, "interrupted", "ended by Ctrl-C or a signal; nothing that moves value was under way"}
 
-	classes = []class{classFailed, classUsage, classConfig, classDifference, classInUse, classNoReader, classNoCard, classRefused, classLost, classUnknown, classHost}
+	classes = []class{classFailed, classUsage, classConfig, classDifference, classInUse, classNoReader, classNoCard, classRefused, classLost, classUnknown, classHost, classInterrupt}
+
+	// gravest first: of several faults the first of these is the one to tell.
+	gravity = []class{classUnknown, classLost, classRefused, classDifference, classHost, classInUse, classNoCard, classNoReader, classConfig, classInterrupt, classFailed, classUsage}
 )
 
 // exitCodes is the help topic.
 func exitCodes() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Exit codes, and the class that --json names in an error:\n\n  %2d  %-16s %s\n", 0, "", "done")
+	fmt.Fprintf(&b, "Exit codes, and the class that --json names in an error:\n\n  %3d  %-16s %s\n", 0, "", "done")
 	for _, c := range classes {
-		fmt.Fprintf(&b, "  %2d  %-16s %s\n", c.Exit, c.Name, c.Means)
+		fmt.Fprintf(&b, "  %3d  %-16s %s\n", c.Exit, c.Name, c.Means)
 	}
 	return b.String()
 }
@@ -56,18 +64,30 @@ func exitCodes() string {
 // unknownOutcome wraps the failure of a command that may have changed
 // something.
 type unknownOutcome struct {
-	err  error
-	risk explain.Risk
+	err     error
+	command []byte
 }
 
 func (e *unknownOutcome) Error() string {
-	return fmt.Sprintf("outcome unknown, the command %s: %v", e.risk, e.err)
+	return fmt.Sprintf("outcome unknown: sent was %s (%s, which %s), and then: %v", plainHex(redacted(e.command)), explain.Name(e.command), explain.RiskOf(e.command), e.err)
 }
 
 func (e *unknownOutcome) Unwrap() error { return e.err }
 
-// classify tells the class of an error and what to do next.
+var joined = reflect.TypeOf(errors.Join(io.EOF))
+
+// classify tells the class of an error and what to do next; of several errors
+// that were joined, those of the gravest.
 func classify(err error) (class, string) {
+	if reflect.TypeOf(err) == joined {
+		worst, next, rank := classFailed, "", len(gravity)
+		for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+			if c, n := classify(e); slices.Index(gravity, c) < rank {
+				worst, next, rank = c, n, slices.Index(gravity, c)
+			}
+		}
+		return worst, next
+	}
 	var (
 		own     *cli.Error
 		unknown *unknownOutcome
@@ -94,13 +114,15 @@ func classify(err error) (class, string) {
 		return classFailed, own.Next
 	case errors.As(err, &unknown), errors.As(err, &execute) && execute.Executed:
 		return classUnknown, "put the same card in again and look before anything else is sent: cardtool purse log, cardtool purse prove"
+	case is(context.Canceled):
+		return classInterrupt, hint
 	case is(config.ErrFile, config.ErrEnv):
 		return classConfig, "correct the file, or name another by " + aliasesEnv
 	case errors.As(err, &failure):
 		return classDifference, hint
 	case is(cli.ErrDifference):
 		return classDifference, hint
-	case is(cli.ErrUsage, script.ErrAPDU, script.ErrScript, explain.ErrInput, fs.ErrNotExist, purse.ErrPIN):
+	case is(cli.ErrUsage, script.ErrAPDU, script.ErrScript, explain.ErrInput, purse.ErrPIN), re == nil && is(fs.ErrNotExist):
 		return classUsage, hint
 	case is(reader.ErrBusy):
 		if hint == "" {
@@ -164,6 +186,7 @@ type fault struct {
 	Message string `json:"message"`
 	Next    string `json:"next,omitempty"`
 	SW      string `json:"sw,omitempty"`
+	Means   string `json:"sw_means,omitempty"`
 }
 
 // faultOf gives nil for nil.
@@ -175,7 +198,7 @@ func faultOf(err error) *fault {
 	f.class, f.Next = classify(err)
 	var sw apdu.SW
 	if errors.As(err, &sw) {
-		f.SW = fmt.Sprintf("%04X", uint16(sw))
+		f.SW, f.Means = fmt.Sprintf("%04X", uint16(sw)), sw.Meaning()
 	}
 	return f
 }
@@ -184,6 +207,9 @@ func faultOf(err error) *fault {
 func (t *tool) finishing(c *cobra.Command) {
 	if run := c.RunE; run != nil {
 		c.RunE = func(c *cobra.Command, args []string) error {
+			if err := forwards(c.Flags()); err != nil {
+				return t.ended(c, err)
+			}
 			return t.ended(c, errors.Join(run(c, args), t.finish()))
 		}
 	}
@@ -201,11 +227,25 @@ func (t *tool) finishing(c *cobra.Command) {
 	}
 }
 
+// forwards refuses times that run backwards.
+func forwards(flags *pflag.FlagSet) (err error) {
+	flags.Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "duration" && strings.HasPrefix(f.Value.String(), "-") {
+			err = fmt.Errorf("%w: --%s cannot be negative", cli.ErrUsage, f.Name)
+		}
+	})
+	return err
+}
+
 func (t *tool) ended(c *cobra.Command, err error) error {
 	if err == nil {
 		return nil
 	}
 	k, next := classify(err)
+	var sw apdu.SW
+	if k == classRefused && errors.As(err, &sw) && !strings.Contains(err.Error(), sw.Error()) {
+		err = fmt.Errorf("%w: the card answered %v", err, sw)
+	}
 	if k == classUsage && next == "" {
 		next = fmt.Sprintf("see `%s --help`", c.CommandPath())
 	}

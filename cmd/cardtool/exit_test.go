@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/dianka/dianka/apdu"
@@ -46,11 +48,24 @@ func TestClasses(t *testing.T) {
 		{&script.SyntaxError{Err: script.ErrScript}, classUsage},
 		{fmt.Errorf("x: %w", cli.ErrUsage), classUsage},
 		{config.ErrFile, classConfig},
+		{context.Canceled, classInterrupt},
+		{&reader.Error{Op: "transmit", Kind: reader.ErrDeadline, Cause: context.Canceled}, classInterrupt},
+		{sent(credit, &reader.Error{Op: "transmit", Kind: reader.ErrDeadline, Cause: context.Canceled, Executed: true}), classUnknown},
+		{errors.Join(errors.New("could not write"), sent(credit, gone)), classUnknown},
+		{errors.Join(fmt.Errorf("x: %w", cli.ErrUsage), apdu.SWFileNotFound), classRefused},
+		{errors.Join(&cli.Error{Err: errors.New("x"), Code: classDifference.Exit}, gone), classLost},
+		{errors.Join(context.Canceled, errors.New("something")), classInterrupt},
 		{errors.New("something"), classFailed},
 	} {
 		if got, _ := classify(c.err); got != c.want {
 			t.Errorf("%v: %s, not %s", c.err, got.Name, c.want.Name)
 		}
+	}
+	if u := (&unknownOutcome{gone, []byte{0x00, 0x20, 0, 0, 3, 0x12, 0x34, 0x59}}); strings.Contains(u.Error(), "1234") || !strings.Contains(u.Error(), "0020000003******") {
+		t.Errorf("%v", u)
+	}
+	if len(gravity) != len(classes) {
+		t.Errorf("the gravity of %d classes of %d is known", len(gravity), len(classes))
 	}
 	seen := map[int]bool{}
 	for _, c := range classes {

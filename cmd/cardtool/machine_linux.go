@@ -2,42 +2,25 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/dianka/dianka/internal/checkup"
+	"github.com/dianka/dianka/reader/pcsc"
 )
-
-// pcscSocket is compiled into pcscd and its client library; the client's can
-// be changed by the environment.
-const pcscSocket = "/run/pcscd/pcscd.comm"
 
 func hostMachine() checkup.Machine {
 	return checkup.Machine{
 		USB:    func() []string { return usbReaders("/sys/bus/usb/devices") },
 		Daemon: pcscDaemon,
-		Socket: func() (string, checkup.Socket) {
-			path := os.Getenv("PCSCLITE_CSOCK_NAME")
-			if path == "" {
-				path = pcscSocket
-			}
-			switch err := unix.Access(path, unix.R_OK|unix.W_OK); {
-			case err == nil:
-				return path, checkup.SocketGood
-			case errors.Is(err, fs.ErrPermission):
-				return path, checkup.SocketForbidden
-			}
-			return path, checkup.SocketMissing
-		},
+		Socket: pcsc.Socket,
+		Serial: func() []checkup.SerialPort { return serialPorts(readerConfigs(), "/proc") },
 	}
 }
 
@@ -89,4 +72,66 @@ func pcscDaemon(ctx context.Context) checkup.Daemon {
 		}
 	}
 	return d
+}
+
+// readerConfigs are the files in which serial readers are configured
+// (reader.conf(5)); another folder can be named for a trial.
+func readerConfigs() []string {
+	dir := os.Getenv(readersEnv)
+	if dir == "" {
+		dir = "/etc/reader.conf.d"
+	}
+	list, _ := filepath.Glob(filepath.Join(dir, "*"))
+	return list
+}
+
+// readersEnv names the folder of pcscd's own --config, for a service that was
+// started with one.
+const readersEnv = "CARDTOOL_READER_CONF"
+
+// serialPorts gives the terminal devices that the files name, and who has them
+// open; of other users' programs root alone sees that.
+func serialPorts(files []string, proc string) (list []checkup.SerialPort) {
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		name := filepath.Base(f)
+		for line := range strings.Lines(string(b)) {
+			key, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+			value = strings.Trim(strings.TrimSpace(value), `"`)
+			switch key {
+			case "FRIENDLYNAME":
+				name = value
+			case "DEVICENAME":
+				path, _, _ := strings.Cut(value, ":")
+				if !strings.HasPrefix(path, "/dev/tty") && !strings.HasPrefix(path, "/dev/serial/") && !strings.HasPrefix(path, "/dev/pts/") {
+					continue // a USB device, or a virtual reader
+				}
+				p := checkup.SerialPort{Path: path, Reader: name}
+				real, err := filepath.EvalSymlinks(path)
+				if p.Missing = err != nil; !p.Missing {
+					p.Holders = holders(real, proc)
+				}
+				list = append(list, p)
+			}
+		}
+	}
+	return list
+}
+
+// holders are the names of the programs that have a device open.
+func holders(path, proc string) (names []string) {
+	fds, _ := filepath.Glob(filepath.Join(proc, "[0-9]*", "fd", "*"))
+	for _, fd := range fds {
+		if to, err := os.Readlink(fd); err != nil || to != path {
+			continue
+		}
+		comm, _ := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(fd)), "comm"))
+		if n := strings.TrimSpace(string(comm)); n != "" && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	return names
 }

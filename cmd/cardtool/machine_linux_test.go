@@ -1,9 +1,14 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"testing"
+
+	"github.com/dianka/dianka/internal/checkup"
 )
 
 func TestUSBReaders(t *testing.T) {
@@ -24,5 +29,28 @@ func TestUSBReaders(t *testing.T) {
 	got := usbReaders(sys)
 	if len(got) != 2 || got[0] != "Gemalto PC Twin Reader (08e6:3437)" || got[1] != "a card reader (072f:90cc)" {
 		t.Errorf("%q", got)
+	}
+}
+
+// TestSerialPorts finds the ports of serial readers in the configuration of
+// the service, and who has them open, at a real device.
+func TestSerialPorts(t *testing.T) {
+	_, port := terminal(t)
+	defer port.Close()
+	file := filepath.Join(t.TempDir(), "twin")
+	text := fmt.Sprintf("# DEVICENAME /dev/ttyS7\nFRIENDLYNAME \"GemPC Twin serial\"\nDEVICENAME %s:GemPCTwin\nLIBPATH /x\nFRIENDLYNAME \"other\"\nDEVICENAME /dev/ttyNone:GemPCTwin\nDEVICENAME /dev/null:0x8C7B\n", port.Name())
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	comm, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []checkup.SerialPort{
+		{Path: port.Name(), Reader: "GemPC Twin serial", Holders: []string{strings.TrimSpace(string(comm))}},
+		{Path: "/dev/ttyNone", Reader: "other", Missing: true},
+	}
+	if got := serialPorts([]string{file}, "/proc"); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
 	}
 }

@@ -1,26 +1,31 @@
 package main
 
 import (
+	"archive/zip"
+	"context"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/reader/pcsc"
 	"github.com/dianka/dianka/simcard"
 	"github.com/dianka/dianka/suite"
 )
 
 // commands are the programs that scripts may call: the tool, and one that
 // makes a card with a history.
-var commands = map[string]func(){"cardtool": main, "mkcard": mkcard}
+var commands = map[string]func(){"cardtool": main, "mkcard": mkcard, "hold": hold, "zipcat": zipcat}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare})
@@ -31,6 +36,50 @@ func bare(env *testscript.Env) error {
 	env.Setenv("PCSCLITE_CSOCK_NAME", filepath.Join(env.WorkDir, "none"))
 	env.Setenv(aliasesEnv, filepath.Join(env.WorkDir, "aliases"))
 	return nil
+}
+
+// hold READER FILE keeps a PC/SC reader to itself until the file, which it
+// makes, is removed.
+func hold() {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	s, err := pcsc.New(pcsc.Options{Exclusive: true})
+	fail(err)
+	slot, err := s.Slot(os.Args[1])
+	fail(err)
+	_, err = slot.Open(context.Background())
+	fail(err)
+	fail(os.WriteFile(os.Args[2], nil, 0o600))
+	for {
+		if _, err := os.Stat(os.Args[2]); err != nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond) // the test is another program, which announces nothing
+	}
+}
+
+// zipcat FILE writes what is in a zip file, each file behind its name.
+func zipcat() {
+	z, err := zip.OpenReader(os.Args[1])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	for _, f := range z.File {
+		fmt.Println("==", f.Name)
+		r, err := f.Open()
+		if err == nil {
+			_, err = io.Copy(os.Stdout, r)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 }
 
 // mkcard FILE FEN... makes the simulated card of sim:card=FILE and loads the
@@ -174,4 +223,30 @@ func TestExamples(t *testing.T) {
 	if seen < 20 {
 		t.Fatalf("only %d examples", seen)
 	}
+}
+
+// TestEveryCommandHasAScript holds that none is left without one.
+func TestEveryCommandHasAScript(t *testing.T) {
+	var text strings.Builder
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(b)
+	}
+	var visit func(*cobra.Command)
+	visit = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			visit(sub)
+		}
+		if c.RunE != nil && !c.HasSubCommands() && !strings.Contains(text.String(), c.CommandPath()+" ") && !strings.Contains(text.String(), c.CommandPath()+"\n") {
+			t.Errorf("%s is in no script of testdata", c.CommandPath())
+		}
+	}
+	visit(newRootCommand())
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -40,6 +41,9 @@ func TestRealService(t *testing.T) {
 				Files: []string{s}, RequireExplicitExec: true,
 				Setup: func(env *testscript.Env) error {
 					env.Setenv("PCSCLITE_CSOCK_NAME", os.Getenv("PCSCLITE_CSOCK_NAME"))
+					for i := range pcscdtest.Readers { // where the driver of the virtual reader is heard
+						env.Setenv(fmt.Sprintf("SLOT%d", i), fmt.Sprintf("unix:%s/slot%d", filepath.Dir(filepath.Dir(os.Getenv("PCSCLITE_CSOCK_NAME"))), i))
+					}
 					env.Setenv(aliasesEnv, filepath.Join(env.WorkDir, "aliases"))
 					env.Defer(func() { d.Remove(0); d.Remove(1) })
 					return nil

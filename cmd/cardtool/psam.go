@@ -51,6 +51,7 @@ func newPSAMInfoCommand(t *tool) *cobra.Command {
 		Example: "  cardtool psam info --reader sim:sam",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			t.sam = true
 			return t.withCard(cmd, func(ctx context.Context, l *line) error {
 				out, err := readSAM(ctx, l.whole(), profiles.Builtin().SAMs)
 				if err != nil {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	profiles "github.com/dianka/dianka/firmware-profiles"
+	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/purse"
 )
@@ -29,5 +32,10 @@ func (t *tool) withPurse(cmd *cobra.Command, f func(context.Context, *purse.Appl
 
 // selectPurse finds the purse by the profiles that the answer to reset allows.
 func selectPurse(ctx context.Context, l *line) (*purse.Application, error) {
-	return purse.Select(ctx, l.whole(), profiles.Builtin().MatchCards(l.ATR()))
+	app, err := purse.Select(ctx, l.whole(), profiles.Builtin().MatchCards(l.ATR()))
+	if errors.Is(err, purse.ErrNoPurse) && checkup.KindOf(ctx, whole{l}, profiles.Builtin()) == checkup.KindSAM {
+		return nil, &cli.Error{Err: fmt.Errorf("%s: this is a SAM: %w", l.slot.Name(), err), Code: classRefused.Exit,
+			Next: "put the customer's card in, or choose its reader by --reader; cardtool psam info is for a SAM"}
+	}
+	return app, err
 }

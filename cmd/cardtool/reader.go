@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/internal/cli"
+	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/pcsc"
 )
 
@@ -68,7 +70,10 @@ func newReaderInfoCommand(t *tool) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if i, err = s.Info(cmd.Context(), strings.TrimPrefix(full, "pcsc:")); err != nil {
+				i, err = s.Info(cmd.Context(), strings.TrimPrefix(full, "pcsc:"))
+				if errors.Is(err, reader.ErrBusy) { // then above all one wants to know by whom
+					t.remark(cmd, "the driver cannot be asked while another program holds the reader")
+				} else if err != nil {
 					return err
 				}
 				i.Name = "pcsc:" + i.Name
@@ -102,6 +107,9 @@ func newReaderInfoCommand(t *tool) *cobra.Command {
 			}
 			if len(out.Attributes) == 0 {
 				fmt.Fprintf(w, "driver\tsays nothing more of itself\n")
+			}
+			if len(out.Programs) == 0 && (out.InUse || out.Exclusive) {
+				fmt.Fprintf(w, "PC/SC open in\ta program of another user, which root sees: sudo cardtool reader info\n")
 			}
 			for _, p := range out.Programs {
 				fmt.Fprintf(w, "PC/SC open in\t%s (process %d)\n", p.Name, p.PID)

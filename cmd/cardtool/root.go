@@ -23,7 +23,7 @@ func newRootCommand() *cobra.Command {
 	t.flags(cmd)
 	cmd.AddCommand(newReadersCommand(t), newWatchCommand(t), newReaderCommand(t), newATRCommand(t),
 		newAPDUCommand(t), newRunCommand(t), newExplainCommand(t),
-		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t), newShellCommand(t),
+		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t), newShellCommand(t), newBenchCommand(t), newSimCommand(t),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes()},
 		&cobra.Command{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		&cobra.Command{Use: "aliases", Short: "How to name one's readers", Long: aliasesHelp},
@@ -55,7 +55,7 @@ times are RFC 3339.
   apdu         {reader, atr, exchanges: [{command, response, data, sw, meaning,
                ms, auto}], error}
   run          {script, exchanges, cards, failures: [{line, what, want, got,
-               at}], prints: [{line, text}], error}
+               at}], refused: [{line, sw}], prints: [{line, text}], error}
   explain      [note] or a trace's {turns: [{line, command, answered_line,
                response, remark, data, means}], moves: [{line, what, type,
                outcome, amount_known, amount_fen, before_fen, after_fen,
@@ -74,6 +74,10 @@ times are RFC 3339.
   card diff    [{what, before, after}]
   replay       as run
   doctor       [{check, state, says, next}]
-  an error     {error: {exit, class, message, next, sw}}; the classes are those
-               of ` + "`cardtool help exit-codes`" + `
+  bench        [{reader, atr, protocol, power_ups, power_up_ms: {median, p99,
+               max}, exchanges, exchange_ms: {median, p99, max}, per_second,
+               get_response, wrong_length, retries, error}]
+  sim          one object a line: {time, slot, event, card, says}
+  an error     {error: {exit, class, message, next, sw, sw_means}}; the
+               classes are those of ` + "`cardtool help exit-codes`" + `
 `

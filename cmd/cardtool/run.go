@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -25,6 +26,12 @@ type failureJSON struct {
 	At   int    `json:"at"`
 }
 
+// refusedJSON is a refusal of which the script expected nothing.
+type refusedJSON struct {
+	Line int    `json:"line"`
+	SW   string `json:"sw"`
+}
+
 type printJSON struct {
 	Line int    `json:"line"`
 	Text string `json:"text"`
@@ -35,6 +42,7 @@ type runJSON struct {
 	Exchanges int           `json:"exchanges"`
 	Cards     int           `json:"cards"`
 	Failures  []failureJSON `json:"failures"`
+	Refused   []refusedJSON `json:"refused"`
 	Prints    []printJSON   `json:"prints"`
 	Error     *fault        `json:"error,omitempty"`
 }
@@ -98,17 +106,22 @@ func variables(set []string) (map[string][]byte, []string, error) {
 	return vars, names, nil
 }
 
-// readInput reads a file, or standard input for "-", up to a limit in bytes.
+// mark is a byte order mark, with which some editors begin a text.
+const mark = "\ufeff"
+
+// readInput reads a text, or standard input for "-", up to a limit in bytes.
 func readInput(cmd *cobra.Command, name string, limit int64) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(io.LimitReader(cmd.InOrStdin(), limit))
+	in := cmd.InOrStdin()
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", cli.ErrUsage, err)
+		}
+		defer f.Close()
+		in = f
 	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", cli.ErrUsage, err)
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, limit))
+	b, err := io.ReadAll(io.LimitReader(in, limit))
+	return bytes.TrimPrefix(b, []byte(mark)), err
 }
 
 // script checks a script before anything of it is sent. What depends on
@@ -127,7 +140,7 @@ func (g *guard) script(t *tool, cmd *cobra.Command, s *script.Script, vars map[s
 }
 
 func (t *tool) runScript(ctx context.Context, cmd *cobra.Command, l *line, s *script.Script, o script.Options, quiet bool) error {
-	out := runJSON{Script: s.Name, Failures: []failureJSON{}, Prints: []printJSON{}}
+	out := runJSON{Script: s.Name, Failures: []failureJSON{}, Refused: []refusedJSON{}, Prints: []printJSON{}}
 	var broken error
 	o.Exchanged = func(_ int, command, response []byte, took time.Duration, err error) {
 		if err != nil {
@@ -147,6 +160,9 @@ func (t *tool) runScript(ctx context.Context, cmd *cobra.Command, l *line, s *sc
 	o.Card = func(n int, atr []byte) { t.remark(cmd, "card %d, answer to reset %X", n, atr) }
 	res, err := s.Run(ctx, &tray{t: t, cmd: cmd, line: l}, o)
 	out.Exchanges, out.Cards = res.Exchanges, res.Cards
+	for _, r := range res.Refused {
+		out.Refused = append(out.Refused, refusedJSON{r.Line, fmt.Sprintf("%04X", uint16(r.SW))})
+	}
 	for _, f := range res.Failures {
 		out.Failures = append(out.Failures, failureJSON{f.Line, f.What, f.Want, f.Got, f.At})
 		if !t.json {
@@ -161,13 +177,26 @@ func (t *tool) runScript(ctx context.Context, cmd *cobra.Command, l *line, s *sc
 	}
 	var u *unknownOutcome
 	if errors.As(broken, &u) {
-		err = &unknownOutcome{err, u.risk}
+		err = &unknownOutcome{err, u.command}
+	}
+	if err == nil && len(res.Refused) > 0 {
+		r := res.Refused[0]
+		err = fmt.Errorf("%s:%d: the card answered %w, of which nothing was expected", s.Name, r.Line, r.SW)
 	}
 	if t.json {
 		out.Error = faultOf(err)
 		return errors.Join(t.emit(cmd, out), t.silent(err))
 	}
-	t.remark(cmd, "%d exchanges, %s", res.Exchanges, map[bool]string{true: "all as expected", false: "not as expected"}[err == nil])
+	verdict := "all as expected"
+	switch {
+	case err != nil && len(res.Refused) > 0 && len(res.Failures) == 0:
+		verdict = fmt.Sprintf("%d refused, of which nothing was expected", len(res.Refused))
+	case err != nil:
+		verdict = "not as expected"
+	case res.Exchanges == 0:
+		verdict = "nothing was sent: there is no command in the script, or none was reached"
+	}
+	t.remark(cmd, "%d exchanges, %s", res.Exchanges, verdict)
 	return err
 }
 

@@ -50,12 +50,13 @@ func newShellCommand(t *tool) *cobra.Command {
 			if t.json {
 				return fmt.Errorf("%w: a shell has no --json; cardtool card dump and cardtool apdu have", cli.ErrUsage)
 			}
+			s := &shell{t: t, cmd: cmd, guard: &g, out: cmd.OutOrStdout()}
 			if g.dryRun {
-				fmt.Fprint(cmd.OutOrStdout(), shellHelp)
-				return nil
+				s.say("a dry run: nothing is sent, and the card is not even powered")
+				return s.run(cmd.Context(), cmd.InOrStdin())
 			}
 			return t.withCard(cmd, func(ctx context.Context, l *line) error {
-				s := &shell{t: t, cmd: cmd, line: l, guard: &g, out: cmd.OutOrStdout()}
+				s.line = l
 				return s.run(ctx, cmd.InOrStdin())
 			})
 		},
@@ -68,7 +69,7 @@ func newShellCommand(t *tool) *cobra.Command {
 type shell struct {
 	t     *tool
 	cmd   *cobra.Command
-	line  *line
+	line  *line // nil in a dry run
 	guard *guard
 	out   io.Writer
 	card  *dump.Dump   // nil until it is needed
@@ -104,6 +105,7 @@ func (s *shell) run(ctx context.Context, in io.Reader) error {
 		text = s.complete(text)
 		return text, len(text), true
 	}
+	s.cmd.SetOut(keyboard)
 	s.out = keyboard // in raw mode it alone knows how to end a line
 	fmt.Fprintln(s.out, "# help lists the commands, exit or Ctrl-D ends")
 	for {
@@ -177,6 +179,10 @@ func (s *shell) say(format string, args ...any) { fmt.Fprintf(s.out, "# "+format
 func (s *shell) do(ctx context.Context, text string) (done bool, err error) {
 	word, rest, _ := strings.Cut(strings.TrimSpace(text), " ")
 	rest = strings.TrimSpace(rest)
+	if s.line == nil && slices.Contains([]string{"atr", "reset", "ls", "cd", "cat", "rec", "again"}, word) {
+		s.say("%s would power and read the card, which a dry run does not", word)
+		return false, nil
+	}
 	switch word {
 	case "":
 	case "exit", "quit":
@@ -312,6 +318,9 @@ func (s *shell) record(n *dump.Node, i int) {
 	fmt.Fprintf(s.out, "%d  %s\n", i, n.Records[i-1])
 	b, _ := hex.DecodeString(n.Records[i-1])
 	if note := (explain.Explainer{}).Guess(b); note.What == "log record" {
+		if strings.HasSuffix(n.Label(), "18") { // where purses have their log
+			note = explain.LogRecord(b)
+		}
 		s.say("%s", note.Says)
 	} else if note.What == "data objects" {
 		lines(s.out, note.Lines()[1:])
@@ -321,6 +330,10 @@ func (s *shell) record(n *dump.Node, i int) {
 // send sends one command bit for bit, and explains the exchange.
 func (s *shell) send(ctx context.Context, text string) error {
 	a, err := script.ParseAPDU(text)
+	if err == nil && s.guard.dryRun {
+		_, err := s.guard.check(s.t, s.cmd, [][]byte{a.Bytes})
+		return err
+	}
 	if err == nil {
 		err = s.guard.permit(a.Bytes)
 	}

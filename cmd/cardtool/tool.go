@@ -24,6 +24,8 @@ type tool struct {
 	trace string // --trace
 	wait  time.Duration
 
+	sam     bool          // the command is for a SAM
+	note    string        // what is to be said of the choice of the reader
 	service *pcsc.Service // nil until somebody needs it
 	close   []func() error
 }
@@ -152,6 +154,9 @@ func (l *line) Reset(ctx context.Context) error {
 // withCard opens the card in a reader and lets f speak to it.
 func (t *tool) withCard(cmd *cobra.Command, f func(context.Context, *line) error) error {
 	l, err := t.open(cmd.Context())
+	if t.note != "" {
+		t.remark(cmd, "%s", t.note)
+	}
 	if err != nil {
 		return err
 	}

@@ -161,7 +161,9 @@ func (t *tool) show(cmd *cobra.Command, ev reader.Event) error {
 		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", b)
 		return err
 	}
-	fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %-5s  event %d  %s\n", ev.At.Format("15:04:05.000"), e.Reader, e.State, e.Event, strings.TrimSpace(e.ATR+" "+e.Cause))
+	if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %-5s  event %d  %s\n", ev.At.Format("15:04:05.000"), e.Reader, e.State, e.Event, strings.TrimSpace(e.ATR+" "+e.Cause)); err != nil {
+		return err
+	}
 	if e.ATR != "" {
 		t.remark(cmd, "%s", summary(a, e.Profiles))
 	}

@@ -14,26 +14,23 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/internal/fscheck"
 	"github.com/dianka/dianka/internal/station"
-	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/printer"
 	"github.com/dianka/dianka/store"
 	"github.com/dianka/dianka/uplink"
 )
 
-// finding is what the doctor says about one thing.
-type finding struct {
-	Check string `json:"check"`
-	State string `json:"state"` // ok, warning or problem
-	Says  string `json:"says"`
-	Next  string `json:"next,omitempty"` // what to do
-}
+// defaultConfig is where the package's unit has the configuration
+// (packaging/kioskd.service).
+const defaultConfig = "/etc/dianka/kioskd.yaml"
 
+// What the doctor says of one thing, as cardtool's doctor, which repeats it.
 const (
-	fine    = "ok"
-	warning = "warning"
-	problem = "problem"
+	fine    = checkup.OK
+	warning = checkup.Warning
+	problem = checkup.Problem
 )
 
 func newDoctorCommand() *cobra.Command {
@@ -43,7 +40,8 @@ func newDoctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Say in a minute what is wrong with this terminal, and what to do",
 		Long: "Looks at the filesystem, the folder, the room, the terminal's file and its second\n" +
-			"copy, the clock, the certificate and the keys; one line for each. With the daemon\n" +
+			"copy, the clock, the certificate and the keys; one line for each. It changes\n" +
+			"nothing. While the daemon runs it asks that instead of its file; with the daemon\n" +
 			"stopped it sees more. Exits with 1 when there is a problem.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,26 +58,15 @@ func newDoctorCommand() *cobra.Command {
 					return err
 				}
 			} else {
-				for _, f := range d.findings {
-					fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-12s %s\n", f.State, f.Check, f.Says)
-					if f.Next != "" {
-						fmt.Fprintf(cmd.OutOrStdout(), "%-8s %-12s → %s\n", "", "", f.Next)
-					}
-				}
+				checkup.Write(cmd.OutOrStdout(), d.findings)
 			}
-			n := 0
-			for _, f := range d.findings {
-				if f.State == problem {
-					n++
-				}
-			}
-			if n > 0 {
+			if n := checkup.Problems(d.findings); n > 0 {
 				return fmt.Errorf("problems: %d", n)
 			}
 			return nil
 		},
 	}
-	configFlag(cmd, &path)
+	cmd.Flags().StringVar(&path, "config", defaultConfig, "configuration file")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "for machines")
 	return cmd
 }
@@ -91,11 +78,11 @@ type doctor struct {
 	now        time.Time
 	check      station.Check
 	filesystem func(string) (fscheck.Verdict, error)
-	findings   []finding
+	findings   []checkup.Finding
 }
 
 func (d *doctor) say(check, state, next, format string, args ...any) {
-	d.findings = append(d.findings, finding{check, state, fmt.Sprintf(format, args...), next})
+	d.findings = append(d.findings, checkup.Finding{Check: check, State: state, Says: fmt.Sprintf(format, args...), Next: next})
 }
 
 func (d *doctor) examine(ctx context.Context) {
@@ -191,6 +178,11 @@ func (d *doctor) keys() {
 	k, err := uplink.LoadKeys(station.KeysPath(d.c.State))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if _, err := os.Stat(station.StorePath(d.c.State)); err == nil {
+			d.say("keys", problem, "delete nothing: put the keys file back from where it was moved; if it is lost, get a code from the utility and run `kioskd enrol`, which keeps the file and its entries",
+				"the terminal's file is there, but its keys file %s is lost: nothing can be signed or sent", station.KeysPath(d.c.State))
+			return
+		}
 		d.say("keys", problem, "get a code from the utility and run `kioskd enrol`", "this terminal is not enrolled")
 		return
 	case errors.Is(err, uplink.ErrPermissions):
@@ -235,10 +227,14 @@ func (d *doctor) file(ctx context.Context) (last time.Time) {
 		d.say("file", warning, "run this as the user of the daemon to hold file and copy against each other", "it verifies, as far as another user may look")
 		return d.lonelyCopy()
 	}
-	st, err := store.Open(path, store.Options{Copy: d.c.Copy})
+	v, err := store.Look(path, store.Options{Copy: d.c.Copy, Timeout: 50 * time.Millisecond}) // for reading: to examine is to change nothing
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		d.say("file", fine, "", "in use by the daemon, which had it checked when it started; stop the daemon to check it now")
+		d.daemon(ctx)
+		if c, err := store.InspectCopy(path, store.Options{Copy: d.c.Copy}); err == nil { // it ends where the journal does
+			d.unsent("at most ", c.Entries, time.UnixMilli(c.First))
+		}
 		return d.lonelyCopy()
 	case errors.Is(err, fs.ErrNotExist):
 		d.say("file", problem, "`kioskd recover` when there is a second copy, else `kioskd enrol`", "it is not there")
@@ -247,33 +243,51 @@ func (d *doctor) file(ctx context.Context) (last time.Time) {
 		d.say("file", problem, repair, "%v", err)
 		return d.lonelyCopy()
 	}
-	defer st.Close()
-	h, u := st.Head(), st.Unsent()
-	if _, waiting := st.Remade(); waiting {
+	if v.Remade {
 		d.say("file", problem, "get a code from the utility and run `kioskd enrol`", "it was made anew from the second copy and takes nothing new")
 	} else {
-		d.say("file", fine, "", "structure and chain verify; epoch %d, %d entries, %d not acknowledged", h.Epoch, h.Seq, u.Count)
+		d.say("file", fine, "", "structure and chain verify; epoch %d, %d entries, %d not acknowledged", v.Head.Epoch, v.Head.Seq, v.Unsent.Count)
 	}
-	switch free, reserve, err := st.Room(); {
-	case err != nil:
-		d.say("room", warning, "", "it could not be looked at: %v", err)
-	case free < uint64(reserve):
-		d.say("room", problem, "free some room on the disk", "%d MiB free, %d MiB reserved: nothing new may begin", free>>20, reserve>>20)
-	case !st.Ballast():
-		d.say("room", warning, "free some room on the disk", "%d MiB free, %d MiB reserved, and no room for the ballast beyond it", free>>20, reserve>>20)
+	d.unsent("", v.Unsent.Count, time.UnixMilli(v.Unsent.Oldest))
+	switch {
+	case v.FreeErr != nil:
+		d.say("room", warning, "", "it could not be looked at: %v", v.FreeErr)
+	case v.Free < uint64(v.Reserve):
+		d.say("room", problem, "free some room on the disk", "%d MiB free, %d MiB reserved: nothing new may begin", v.Free>>20, v.Reserve>>20)
+	case !v.Ballast:
+		d.say("room", warning, "start the daemon, which makes it; if it stays so, free some room on the disk", "%d MiB free, %d MiB reserved, and no ballast beyond it", v.Free>>20, v.Reserve>>20)
 	default:
-		d.say("room", fine, "", "%d MiB free, %d MiB reserved, and a ballast for what was begun", free>>20, reserve>>20)
+		d.say("room", fine, "", "%d MiB free, %d MiB reserved, and a ballast for what was begun", v.Free>>20, v.Reserve>>20)
 	}
-	if c := st.Copy(); c.Problem != nil {
-		d.say("second copy", problem, "look at its disk; it is made anew at the next start", "%v", c.Problem)
-	} else {
+	switch c := v.Copy; {
+	case errors.Is(c.Problem, store.ErrCopyBehind):
+		d.say("second copy", warning, "nothing: the daemon puts it right when it starts", "%s: %v", c.Path, c.Problem)
+	case c.Problem != nil:
+		d.say("second copy", problem, "look at its disk; when the daemon starts it puts a copy that is none aside and makes it anew", "%s: %v", c.Path, c.Problem)
+	default:
 		d.say("second copy", fine, "", "%s agrees with the file", c.Path)
 		d.media(c.Path)
 	}
-	if e, err := st.Entry(journal.Ref{Epoch: h.Epoch, Seq: h.Seq}); err == nil {
-		last = time.UnixMilli(e.Wall)
+	if v.Last != 0 {
+		last = time.UnixMilli(v.Last)
 	}
 	return last
+}
+
+// unsentOld is when entries that wait for the utility are worth a word.
+const unsentOld = 24 * time.Hour
+
+// unsent tells what the utility does not have yet.
+func (d *doctor) unsent(about string, n uint64, oldest time.Time) {
+	switch {
+	case n == 0:
+		d.say("journal", fine, "", "the utility has all of it")
+	case d.now.Sub(oldest) > unsentOld:
+		d.say("journal", warning, "bring the terminal on line; leave it switched on and its file in place until all is sent",
+			"%s%d entries not sent, the oldest of %s", about, n, oldest.Format(time.DateTime))
+	default:
+		d.say("journal", fine, "", "%s%d entries not sent, the oldest of %s", about, n, oldest.Format(time.DateTime))
+	}
 }
 
 // lonelyCopy looks at the second copy by itself.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/printer/printertest"
 )
 
@@ -18,7 +19,7 @@ func TestDoctorAsksThePrinter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stop()
-	ask := func(address string) finding {
+	ask := func(address string) checkup.Finding {
 		c := defaults()
 		c.Printer.Address = printerAddress(address)
 		d := doctor{c: c}

@@ -1,6 +1,7 @@
 // Package checkup finds out what is wrong between a card and the programs of
 // this machine: from the USB device up through the PC/SC service to the card
-// and what is on it. cardtool doctor shows it.
+// and what is on it. cardtool doctor shows it; kioskd's doctor speaks of the
+// terminal in the same form.
 //
 // It may import apdu, reader, purse and firmware-profiles. What it wants to
 // know of the machine it asks a Machine, so that a test can have one with
@@ -11,7 +12,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/dianka/dianka/apdu"
@@ -35,6 +39,26 @@ type Finding struct {
 	Next  string `json:"next,omitempty"` // what to do
 }
 
+// Write shows findings to people, a line each and the next step below it.
+func Write(w io.Writer, list []Finding) {
+	for _, f := range list {
+		fmt.Fprintf(w, "%-8s %-12s %s\n", f.State, f.Check, f.Says)
+		if f.Next != "" {
+			fmt.Fprintf(w, "%-8s %-12s → %s\n", "", "", f.Next)
+		}
+	}
+}
+
+// Problems counts those that are problems.
+func Problems(list []Finding) (n int) {
+	for _, f := range list {
+		if f.State == Problem {
+			n++
+		}
+	}
+	return n
+}
+
 // Daemon is the PC/SC service as a program of this machine.
 type Daemon struct {
 	Known     bool // false where the system has its own, or it can't be told
@@ -43,16 +67,13 @@ type Daemon struct {
 	Process   int    // 0 when it does not run
 }
 
-// Socket is the way to the service.
-type Socket uint8
-
-// What a Socket can be.
-const (
-	SocketUnknown Socket = iota // no such thing on this system
-	SocketGood
-	SocketMissing
-	SocketForbidden
-)
+// SerialPort is a serial device that a reader is configured on.
+type SerialPort struct {
+	Path    string
+	Reader  string   // as the configuration calls it
+	Missing bool     // there is no such device
+	Holders []string // programs that have it open
+}
 
 // Card is a card that was opened.
 type Card interface {
@@ -67,8 +88,10 @@ type Card interface {
 type Machine struct {
 	USB      func() []string // card readers that the USB bus shows
 	Daemon   func(ctx context.Context) Daemon
-	Socket   func() (where string, s Socket)
-	Programs func() []string // other programs that have PC/SC open
+	Socket   func() (where string, err error) // tries the way to the service: nil, fs.ErrNotExist, fs.ErrPermission, syscall.ECONNREFUSED
+	Serial   func() []SerialPort
+	Terminal func(ctx context.Context) ([]Finding, error) // what the terminal's own doctor says; nothing where there is no terminal
+	Programs func() []string                              // other programs that have PC/SC open
 	Readers  func(ctx context.Context) ([]string, error)
 	State    func(ctx context.Context, name string) reader.Event
 	Open     func(ctx context.Context, name string) (Card, error)
@@ -99,6 +122,14 @@ func (e *examination) say(check, state, next, format string, args ...any) {
 // because of it is not reported again.
 func Examine(ctx context.Context, m Machine) []Finding {
 	e := &examination{Machine: m}
+	e.cards(ctx)
+	e.terminal(ctx)
+	return e.list
+}
+
+// cards looks at everything between USB bus and card.
+func (e *examination) cards(ctx context.Context) {
+	m := e.Machine
 	if e.Now == nil {
 		e.Now = time.Now
 	}
@@ -106,14 +137,15 @@ func Examine(ctx context.Context, m Machine) []Finding {
 		e.Profiles = profiles.Builtin()
 	}
 	usb := e.usb()
+	e.serial()
 	daemon, reachable := e.service(ctx)
 	if !reachable {
-		return e.list
+		return
 	}
 	names, err := m.Readers(ctx)
 	if err != nil {
 		e.unreachable(err, daemon)
-		return e.list
+		return
 	}
 	e.say("service", OK, "", "it answers")
 	e.programs()
@@ -128,12 +160,50 @@ func Examine(ctx context.Context, m Machine) []Finding {
 		default:
 			e.say("readers", Problem, "plug the reader in", "the PC/SC service has no reader")
 		}
-		return e.list
+		return
 	}
 	for i, n := range names {
 		e.reader(ctx, i+1, n)
 	}
-	return e.list
+}
+
+// terminal repeats what the terminal's own doctor says.
+func (e *examination) terminal(ctx context.Context) {
+	if e.Terminal == nil {
+		return
+	}
+	list, err := e.Terminal(ctx)
+	if err != nil {
+		e.say("terminal", Problem, "kioskd doctor tells more; kioskd config tells what the configuration wants", "it cannot be examined: %v", err)
+	}
+	e.list = append(e.list, list...)
+}
+
+// serial looks whether the ports of serial readers are there and theirs.
+func (e *examination) serial() {
+	if e.Serial == nil {
+		return
+	}
+	for _, p := range e.Serial() {
+		var others []string
+		for _, h := range p.Holders {
+			if h != "pcscd" {
+				others = append(others, h)
+			}
+		}
+		switch {
+		case p.Missing:
+			e.say("serial port", Problem, "plug the adapter in; set DEVICENAME in /etc/reader.conf.d right, best to a path below /dev/serial/by-id, then systemctl restart pcscd",
+				"%s of the reader %s is not there", p.Path, p.Reader)
+		case len(others) > 0:
+			e.say("serial port", Problem, "stop that program; a port has one owner, which is pcscd when /etc/reader.conf.d names it",
+				"%s of the reader %s is held by %s", p.Path, p.Reader, strings.Join(others, ", "))
+		case len(p.Holders) > 0:
+			e.say("serial port", OK, "", "%s of the reader %s is held by pcscd", p.Path, p.Reader)
+		default:
+			e.say("serial port", Warning, "systemctl restart pcscd; journalctl -u pcscd tells what the driver said", "%s of the reader %s is free: pcscd has not opened it", p.Path, p.Reader)
+		}
+	}
 }
 
 func (e *examination) usb() []string {
@@ -155,7 +225,8 @@ func (e *examination) service(ctx context.Context) (d Daemon, reachable bool) {
 	if e.Daemon != nil {
 		d = e.Daemon(ctx)
 	}
-	where, socket := "", SocketUnknown
+	var where string
+	var socket error
 	if e.Socket != nil {
 		where, socket = e.Socket()
 	}
@@ -167,10 +238,13 @@ func (e *examination) service(ctx context.Context) (d Daemon, reachable bool) {
 	case d.Known && !d.Installed && d.Process == 0:
 		e.say("pcscd", Problem, "apt install pcscd libccid", "the PC/SC service is not installed")
 		return d, false
-	case socket == SocketForbidden:
-		e.say("pcscd", Problem, "run as the user of the terminal, or let this one use "+where, "this user may not use the PC/SC service's socket %s", where)
+	case errors.Is(socket, fs.ErrPermission):
+		e.say("pcscd", Problem, "run this as the user of the terminal, or as root; if that user is refused too: systemctl restart pcscd.socket makes the socket anew", "this user has no permission to use the PC/SC service's socket %s", where)
 		return d, false
-	case socket == SocketMissing:
+	case errors.Is(socket, syscall.ECONNREFUSED):
+		e.say("pcscd", Problem, "systemctl restart pcscd.socket pcscd; journalctl -u pcscd tells why it ended", "the PC/SC service%s does not run and left its socket %s behind", version, where)
+		return d, false
+	case socket != nil:
 		if d.Process != 0 {
 			e.say("pcscd", Problem, "systemctl restart pcscd.socket pcscd", "pcscd%s runs (process %d) without its socket %s", version, d.Process, where)
 		} else {
@@ -300,6 +374,31 @@ func sam(ctx context.Context, c Card, known []profiles.SAM) (*purse.SAM, error) 
 		return nil, err
 	}
 	return l.SAM, nil
+}
+
+// Kind is what a card is for.
+type Kind string
+
+// Kinds of cards.
+const (
+	KindPurse Kind = "purse card"
+	KindSAM   Kind = "SAM"
+	KindOther Kind = "card of another kind"
+)
+
+// KindOf finds out what a card is by the applications on it.
+func KindOf(ctx context.Context, c Card, known *profiles.Set) Kind {
+	_, err := purse.Select(ctx, c, known.MatchCards(c.ATR()))
+	switch {
+	case err == nil, errors.Is(err, purse.ErrBlocked):
+		return KindPurse
+	case gone(err):
+		return KindOther
+	}
+	if _, err := sam(ctx, c, known.SAMs); err == nil {
+		return KindSAM
+	}
+	return KindOther
 }
 
 // gone reports an error that is no answer of the card.

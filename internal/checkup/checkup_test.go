@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -34,7 +36,7 @@ func good(t *testing.T, chips ...virtual.Chip) Machine {
 		Daemon: func(context.Context) Daemon {
 			return Daemon{Known: true, Installed: true, Version: "1.9.9", Process: 77}
 		},
-		Socket:   func() (string, Socket) { return "/run/pcscd/pcscd.comm", SocketGood },
+		Socket:   func() (string, error) { return "/run/pcscd/pcscd.comm", nil },
 		Programs: func() []string { return nil },
 		Readers:  func(context.Context) ([]string, error) { return names, nil },
 		State: func(ctx context.Context, n string) reader.Event {
@@ -95,10 +97,14 @@ func TestBrokenSetups(t *testing.T) {
 		{"pcscd not installed", nil, func(m *Machine) { m.Daemon = func(context.Context) Daemon { return Daemon{Known: true} } }, "pcscd", Problem, "not installed", "apt install pcscd"},
 		{"pcscd does not run", nil, func(m *Machine) {
 			m.Daemon = func(context.Context) Daemon { return Daemon{Known: true, Installed: true} }
-			m.Socket = func() (string, Socket) { return "/run/pcscd/pcscd.comm", SocketMissing }
+			m.Socket = func() (string, error) { return "/run/pcscd/pcscd.comm", fs.ErrNotExist }
 		}, "pcscd", Problem, "does not run", "pcscd.socket"},
-		{"socket lost", nil, func(m *Machine) { m.Socket = func() (string, Socket) { return "/x", SocketMissing } }, "pcscd", Problem, "without its socket", "restart"},
-		{"socket forbidden", nil, func(m *Machine) { m.Socket = func() (string, Socket) { return "/x", SocketForbidden } }, "pcscd", Problem, "may not use", "user of the terminal"},
+		{"socket lost", nil, func(m *Machine) { m.Socket = func() (string, error) { return "/x", fs.ErrNotExist } }, "pcscd", Problem, "without its socket", "restart"},
+		{"socket forbidden", nil, func(m *Machine) { m.Socket = func() (string, error) { return "/x", syscall.EACCES } }, "pcscd", Problem, "no permission", "user of the terminal"},
+		{"socket left behind", nil, func(m *Machine) {
+			m.Daemon = func(context.Context) Daemon { return Daemon{Known: true, Installed: true} }
+			m.Socket = func() (string, error) { return "/x", syscall.ECONNREFUSED }
+		}, "pcscd", Problem, "left its socket /x behind", "restart"},
 		{"polkit refuses", nil, func(m *Machine) {
 			m.Readers = func(context.Context) ([]string, error) {
 				return nil, lost(reader.ErrLost, errors.New("access denied"), "install the polkit rule")
@@ -110,6 +116,30 @@ func TestBrokenSetups(t *testing.T) {
 		{"built without PC/SC", nil, func(m *Machine) {
 			m.Readers = func(context.Context) ([]string, error) { return nil, lost(reader.ErrKind, nil, "") }
 		}, "service", Problem, "unknown kind", "cgo"},
+		{"serial port missing", []virtual.Chip{nil}, func(m *Machine) {
+			m.Serial = func() []SerialPort { return []SerialPort{{Path: "/dev/ttyS9", Reader: "Twin", Missing: true}} }
+		}, "serial port", Problem, "/dev/ttyS9 of the reader Twin is not there", "by-id"},
+		{"serial port held", []virtual.Chip{nil}, func(m *Machine) {
+			m.Serial = func() []SerialPort {
+				return []SerialPort{{Path: "/dev/ttyS0", Reader: "Twin", Holders: []string{"minicom", "pcscd"}}}
+			}
+		}, "serial port", Problem, "is held by minicom", "stop that program"},
+		{"serial port free", []virtual.Chip{nil}, func(m *Machine) {
+			m.Serial = func() []SerialPort { return []SerialPort{{Path: "/dev/ttyS0", Reader: "Twin"}} }
+		}, "serial port", Warning, "pcscd has not opened it", "journalctl"},
+		{"terminal with a problem", []virtual.Chip{nil}, func(m *Machine) {
+			m.Terminal = func(context.Context) ([]Finding, error) {
+				return []Finding{{"keys", Problem, "lost", "call"}, {"room", OK, "much", ""}}, nil
+			}
+		}, "keys", Problem, "lost", "call"},
+		{"terminal that cannot be looked at", []virtual.Chip{nil}, func(m *Machine) {
+			m.Terminal = func(context.Context) ([]Finding, error) { return nil, errors.New("no program kioskd") }
+		}, "terminal", Problem, "no program kioskd", "kioskd doctor"},
+		{"service down and terminal with a problem", nil, func(m *Machine) {
+			m.Socket = func() (string, error) { return "/x", fs.ErrNotExist }
+			m.Daemon = nil
+			m.Terminal = func(context.Context) ([]Finding, error) { return []Finding{{"keys", OK, "", ""}}, nil }
+		}, "pcscd", Problem, "does not run", "pcscd.socket"},
 		{"reader not plugged in", nil, func(m *Machine) { m.USB = func() []string { return nil } }, "readers", Problem, "neither the USB bus", "plug the reader in"},
 		{"no driver", nil, nil, "readers", Problem, "no driver takes it", "libccid"},
 		{"scdaemon", []virtual.Chip{nil}, func(m *Machine) { m.Programs = func() []string { return []string{"kioskd", "scdaemon"} } }, "programs", Warning, "scdaemon", "gpgconf"},

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -71,6 +72,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdout, stderr
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.SetHelpCommand(help(root))
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return ExitOK
@@ -110,6 +112,32 @@ func watch(c *cobra.Command, began *bool) {
 	}
 	for _, sub := range c.Commands() {
 		watch(sub, began)
+	}
+}
+
+// help is cobra's own, but for a topic that does not exist, which is an error.
+func help(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [command]",
+		Short: "Help about any command",
+		ValidArgsFunction: func(_ *cobra.Command, args []string, begun string) (list []cobra.Completion, _ cobra.ShellCompDirective) {
+			if of, _, err := root.Find(args); err == nil {
+				for _, sub := range of.Commands() {
+					if strings.HasPrefix(sub.Name(), begun) && !sub.Hidden {
+						list = append(list, sub.Name())
+					}
+				}
+			}
+			return list, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			of, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return fmt.Errorf("%w: there is no help on %q", ErrUsage, strings.Join(args, " "))
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
 	}
 }
 

@@ -8,6 +8,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ func Load(path, prefix string, cfg any) error {
 
 // Parse is Load for bytes, without the environment.
 func Parse(b []byte, cfg any) error {
+	b = bytes.TrimPrefix(b, []byte("\xEF\xBB\xBF")) // a byte order mark, as some editors write it
 	err := yaml.UnmarshalWithOptions(b, cfg, yaml.Strict())
 	if err == nil || errors.Is(err, io.EOF) {
 		return nil // an empty file leaves the defaults

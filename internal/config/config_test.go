@@ -44,6 +44,8 @@ func TestParse(t *testing.T) {
 		{"wrong kind", "listen: a\nstaff: 3\n", "[2:8]"},
 		{"wrong text", "listen: a\neven: 3\n", "[2:7] not even"},
 		{"not yaml", "listen: [\n", "[1:9]"},
+		{"byte order mark", "\ufefflisten: a\n", ""},
+		{"byte order mark before a wrong key", "\ufefflisen: a\n", "[1:1]"},
 		{"good", "listen: a\nlink:\n  url: u\n", ""},
 		{"empty", "", ""},
 	} {

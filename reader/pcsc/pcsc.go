@@ -85,7 +85,7 @@ func (v *Service) unreachable(name string, err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return &reader.Error{Slot: name, Op: "open", Kind: err}
 	}
-	_, hint := explain(err, nil)
+	err, hint := refine(err)
 	return &reader.Error{Slot: name, Op: "open", Kind: reader.ErrLost, Cause: err, Hint: hint}
 }
 
