@@ -112,9 +112,9 @@ type Report struct {
 	Deposits, Voids, Bills       money.Fen
 	Claims                       money.Fen // paid out
 	Count, Unknown               uint32
-	Counted, Expected            *money.Fen // nil: not told, as before a blind count
-	Reason                       string     // for the difference, may be empty
-	Unsent                       uint32     // entries that the utility does not have yet
+	Counted, Expected            *money.Fen     // nil: not told, as before a blind count
+	Reason                       string         // for the difference, may be empty
+	Unsent                       uint32         // entries that the utility does not have yet
 	UnsentSlips, AttentionSlips  []journal.Name // listed by number; nil: not told, as of a shift long closed
 	Hash                         journal.Hash
 	Slip                         journal.Name // the entry that closed the shift, or the newest one of an X report
