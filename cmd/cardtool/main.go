@@ -8,7 +8,11 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync"
 	"syscall"
+	"time"
+
+	"golang.org/x/term"
 
 	"github.com/dianka/dianka/internal/cli"
 )
@@ -35,7 +39,11 @@ func main() {
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	out := &sink{w: stdout}
-	code := cli.Run(ctx, newRootCommand(), args, out, stderr)
+	if f, ok := stdout.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		out.live = true
+	}
+	code := cli.Run(ctx, newRootCommand(), args, out, after{out, stderr})
+	out.flush()
 	if out.err != nil && code == cli.ExitOK { // what went worse has said so
 		fmt.Fprintf(stderr, "cardtool: the answer could not be written: %v\n", out.err)
 		return cli.ExitFailed
@@ -43,18 +51,68 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return code
 }
 
-// sink remembers that standard output was lost: an answer that nobody got is
-// no success.
+// Bounds of what a program that reads our output waits for.
+const (
+	holdFor  = 20 * time.Millisecond
+	holdMost = 32 << 10
+)
+
+// sink is standard output. It remembers that it was lost: an answer that
+// nobody got is no success. What goes to another program is held back a moment,
+// since to wake that program for every line takes as long as the card.
 type sink struct {
+	w    io.Writer
+	live bool // to a terminal: at once
+
+	mu    sync.Mutex
+	held  []byte
+	armed bool
+	err   error
+}
+
+// Write implements io.Writer. It fails with the first error there was.
+func (s *sink) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return 0, s.err
+	}
+	s.held = append(s.held, b...)
+	if s.live || len(s.held) > holdMost {
+		s.send()
+		return len(b), s.err
+	}
+	if !s.armed {
+		s.armed = true
+		time.AfterFunc(holdFor, s.flush)
+	}
+	return len(b), nil
+}
+
+func (s *sink) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed = false
+	s.send()
+}
+
+// send is called with mu held.
+func (s *sink) send() {
+	if len(s.held) == 0 || s.err != nil {
+		return
+	}
+	_, s.err = s.w.Write(s.held)
+	s.held = s.held[:0]
+}
+
+// after is standard error: what was said before stands before it.
+type after struct {
+	out *sink
 	w   io.Writer
-	err error
 }
 
 // Write implements io.Writer.
-func (s *sink) Write(b []byte) (int, error) {
-	n, err := s.w.Write(b)
-	if s.err == nil {
-		s.err = err
-	}
-	return n, err
+func (a after) Write(b []byte) (int, error) {
+	a.out.flush()
+	return a.w.Write(b)
 }

@@ -133,7 +133,9 @@ func (o *offer) run(ctx context.Context) error {
 		in := bufio.NewScanner(o.cmd.InOrStdin())
 		for in.Scan() {
 			if err := o.order(in.Text()); err != nil {
-				o.t.remark(o.cmd, "%v", err)
+				o.mu.Lock()
+				o.t.remark(o.cmd, "%s", strings.TrimPrefix(err.Error(), cli.ErrUsage.Error()+": "))
+				o.mu.Unlock()
 			}
 		}
 	}()
@@ -158,7 +160,9 @@ func (o *offer) tell(s *offered, event, format string, args ...any) {
 	defer o.mu.Unlock()
 	e := simEventJSON{Time: time.Now(), Slot: s.number, Event: event, Says: fmt.Sprintf(format, args...)}
 	if event == "in" {
+		s.state.Lock()
 		e.Card = s.name
+		s.state.Unlock()
 	}
 	var err error
 	switch {
@@ -281,11 +285,14 @@ func (s *offered) run(ctx context.Context) error {
 		case err == nil:
 			s.state.Lock()
 			s.session = session
-			if s.out { // meanwhile
-				session.Close()
-			}
+			name := s.name
+			stale := s.out || s.chip != chip // ordered meanwhile
 			s.state.Unlock()
-			s.tell(s, "in", "card %s is in", s.name)
+			if stale {
+				session.Close()
+				break
+			}
+			s.tell(s, "in", "card %s is in", name)
 			<-session.Done()
 			s.tell(s, "out", "it is out%s", why(session.Err()))
 		}

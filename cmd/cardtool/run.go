@@ -191,6 +191,8 @@ func (t *tool) runScript(ctx context.Context, cmd *cobra.Command, l *line, s *sc
 	switch {
 	case err != nil && len(res.Refused) > 0 && len(res.Failures) == 0:
 		verdict = fmt.Sprintf("%d refused, of which nothing was expected", len(res.Refused))
+	case ctx.Err() != nil:
+		verdict = "interrupted"
 	case err != nil:
 		verdict = "not as expected"
 	case res.Exchanges == 0:
