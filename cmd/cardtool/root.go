@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/internal/cli"
+	"github.com/dianka/dianka/internal/station"
 )
 
 func newRootCommand() *cobra.Command {
@@ -24,6 +25,7 @@ func newRootCommand() *cobra.Command {
 	cmd.AddCommand(newReadersCommand(t), newWatchCommand(t), newReaderCommand(t), newATRCommand(t),
 		newAPDUCommand(t), newRunCommand(t), newExplainCommand(t),
 		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t), newShellCommand(t),
+		newJournalCommand(t), station.NewCheckCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes()},
 		&cobra.Command{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		&cobra.Command{Use: "aliases", Short: "How to name one's readers", Long: aliasesHelp},
@@ -73,6 +75,11 @@ times are RFC 3339.
   card dump    the format of dump files; see cardtool card dump --help
   card diff    [{what, before, after}]
   replay       as run
+  journal list, show  [{entry, time, who, says, held, acknowledged}]
+  journal verify  {terminal, known: {terminal, utility}, runs: [{epoch, from,
+               through, terminal_key, head, acknowledged_through,
+               acknowledged_at_ms, not_posted, utility_key}]}
+  journal export  {file, terminal, entries}
   doctor       [{check, state, says, next}]
   an error     {error: {exit, class, message, next, sw}}; the classes are those
                of ` + "`cardtool help exit-codes`" + `

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/dianka/dianka/internal/desk"
+	"github.com/dianka/dianka/internal/evidence"
+	"github.com/dianka/dianka/internal/filelock"
+	"github.com/dianka/dianka/internal/station"
+	"github.com/dianka/dianka/journal"
+	business "github.com/dianka/dianka/terminal"
+)
+
+// As a program of its own looks at a terminal's file, so does this one.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == station.CheckName {
+		main()
+	}
+}
+
+// openShop is a desk in a folder on which a top-up went up and two payments
+// did not, since the line was down. It is running.
+func openShop(ctx context.Context, dir string) (d *desk.Desk, stop func() error, err error) {
+	d, err = desk.Open(ctx, desk.Options{Dir: dir, Software: "test"})
+	if err != nil {
+		return nil, nil, err
+	}
+	life, end := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- d.Run(life) }()
+	stop = func() error { end(); return errors.Join(<-done, d.Close()) }
+	term := d.Station.Terminal
+	until := func(ok func() bool) error {
+		for !ok() {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(20 * time.Millisecond):
+			}
+		}
+		return nil
+	}
+	clerk := journal.Actor{Kind: journal.ActorClerk, ID: 1}
+	steps := []func() error{
+		func() error {
+			return until(func() bool { s := term.Status(); return s.Online && !s.LimitsAt.IsZero() })
+		},
+		func() error { _, err := term.OpenShift(ctx, clerk, 100_00); return err },
+		func() error { return d.Put("zhang") },
+		func() error { return until(func() bool { return term.Status().Card.State == business.CardReady }) },
+		func() error {
+			_, err := term.TopUp(ctx, business.TopUpRequest{Token: journal.TokenOf("1"), Who: clerk, Card: d.Number("zhang"), Amount: 50_00, Tendered: 50_00})
+			return err
+		},
+		func() error { return until(func() bool { return d.Station.Store.Unsent().Count == 0 }) },
+		func() error { d.LinkUp(false); return nil },
+		func() error { return until(func() bool { return !term.Status().Online }) },
+	}
+	for _, token := range []string{"2", "3"} {
+		steps = append(steps, func() error {
+			_, err := term.Redeem(ctx, business.RedeemRequest{Token: journal.TokenOf(token), Who: clerk, Card: d.Number("zhang"), Account: 100000017, Amount: 12_00})
+			return err
+		})
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return nil, nil, errors.Join(err, stop())
+		}
+	}
+	return d, stop, nil
+}
+
+// makeShop makes a terminal's folder and a bundle of all that it did.
+func makeShop(t *testing.T, bundle, folder string) {
+	t.Helper()
+	state := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, stop, err := openShop(ctx, state)
+	if err == nil {
+		err = stop()
+	}
+	if err == nil {
+		err = os.CopyFS(folder, os.DirFS(filepath.Join(state, "terminal")))
+	}
+	if err == nil {
+		err = os.Chmod(filepath.Join(folder, "terminal.keys"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := station.Evidence(ctx, station.Config{Dir: folder}, evidence.Wish{From: "1970-01-02"})
+	if err == nil {
+		err = evidence.WriteFile(bundle, b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestShop runs the scripts of testdata/shop on the folders of real terminals.
+func TestShop(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/shop", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shop": shopCommand, "hold": holdCommand, "alter": alterCommand, "damage": damageCommand},
+	})
+}
+
+// shopCommand is `shop STATE`: openShop, closed again.
+func shopCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: shop state")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, stop, err := openShop(ctx, ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(stop())
+}
+
+// holdCommand is `hold FOLDER`: until the script ends a daemon works there.
+func holdCommand(ts *testscript.TestScript, neg bool, args []string) {
+	held, err := filelock.Acquire(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { held.Close() })
+}
+
+// alterCommand is `alter FILE OLD NEW`, of one length.
+func alterCommand(ts *testscript.TestScript, neg bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(args[1]) != len(args[2]) || !bytes.Contains(b, []byte(args[1])) {
+		ts.Fatalf("%s does not contain %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.ReplaceAll(b, []byte(args[1]), []byte(args[2])), 0o600))
+}
+
+// damageCommand is `damage FILE HOW`: what disks do to files.
+func damageCommand(ts *testscript.TestScript, neg bool, args []string) {
+	file := ts.MkAbs(args[0])
+	b, err := os.ReadFile(file)
+	ts.Check(err)
+	switch args[1] {
+	case "cut": // its last part is missing
+		b = b[:len(b)*2/3]
+	case "meta": // both pages that say where everything is
+		clear(b[:8192])
+	case "end":
+		b = b[:len(b)-40]
+	default:
+		ts.Fatalf("damage %s?", args[1])
+	}
+	ts.Check(os.WriteFile(file, b, 0o600))
+}
