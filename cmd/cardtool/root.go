@@ -25,7 +25,7 @@ func newRootCommand() *cobra.Command {
 	cmd.AddCommand(newReadersCommand(t), newWatchCommand(t), newReaderCommand(t), newATRCommand(t),
 		newAPDUCommand(t), newRunCommand(t), newExplainCommand(t),
 		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t), newShellCommand(t),
-		newJournalCommand(t), station.NewCheckCommand(),
+		newJournalCommand(t), newRescueCommand(t), station.NewCheckCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes()},
 		&cobra.Command{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		&cobra.Command{Use: "aliases", Short: "How to name one's readers", Long: aliasesHelp},
@@ -80,6 +80,8 @@ times are RFC 3339.
                through, terminal_key, head, acknowledged_through,
                acknowledged_at_ms, not_posted, utility_key}]}
   journal export  {file, terminal, entries}
+  rescue       {file, terminal, sent: [{epoch, through}], found, lost: [{epoch,
+               from, through, two_versions}], unreadable_bytes, last}
   doctor       [{check, state, says, next}]
   an error     {error: {exit, class, message, next, sw}}; the classes are those
                of ` + "`cardtool help exit-codes`" + `

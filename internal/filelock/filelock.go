@@ -37,7 +37,7 @@ func Acquire(dir string) (io.Closer, error) {
 // Held fails with ErrHeld while another process holds the folder. It makes
 // and keeps nothing.
 func Held(dir string) error {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
+	f, err := os.Open(filepath.Join(dir, "lock")) // to read, since the disk may be mounted so
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
