@@ -94,7 +94,7 @@ func (s *salvage) read(m io.ReaderAt) {
 		}
 		for i := 0; i < min(n, salvagePiece); i++ {
 			if i%salvageBlock == 0 {
-				s.page(buf[i:n], true)
+				s.page(buf[i:n:n], true)
 			}
 			s.frame(buf[i:n])
 		}

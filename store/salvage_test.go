@@ -138,6 +138,20 @@ func TestSalvage(t *testing.T) {
 		t.Error("a torn page: other entries")
 	}
 
+	// An entry that was altered, and still reads as one, is none.
+	altered := bytes.Clone(middle)
+	for k := len(altered) - 1; ; k-- {
+		altered[k]++
+		if e, err := journal.Parse(altered); err == nil && e.Name.Seq == 200 {
+			break
+		}
+		altered[k]--
+	}
+	got = Salvage(terminal, utilityPublic, whole(bytes.ReplaceAll(d.file, middle, altered)))
+	if !reflect.DeepEqual(got.Lost, []Gap{{1, 200, 200, false}}) || len(got.Runs) != 3 || got.Runs[1].From != 201 {
+		t.Errorf("an altered entry: %s", tell(got))
+	}
+
 	// A word of the utility's that is not signed by it is no word.
 	if got := Salvage(terminal, make([]byte, 32), whole(d.file)); len(got.Runs) == 0 || got.Runs[0].From != 1 {
 		t.Errorf("another utility: %s", tell(got))
@@ -218,11 +232,7 @@ func TestSalvageFork(t *testing.T) {
 // FuzzSalvage: whatever is on the disk, reading it ends without a panic, and
 // what is found is chained.
 func FuzzSalvage(f *testing.F) {
-	d := deadTerminal(f)
-	f.Add(d.copy[:2000])
-	f.Add(d.file[:6*salvageBlock])
-	at := bytes.LastIndex(d.file, d.entries[2][0]) / salvageBlock * salvageBlock
-	f.Add(d.file[at : at+salvageBlock])
+	// The corpus has pages and frames of a real file.
 	f.Fuzz(func(t *testing.T, in []byte) {
 		for _, r := range Salvage(terminal, utilityPublic, whole(in)).Runs {
 			for i, b := range r.Entries {

@@ -69,6 +69,8 @@ times are RFC 3339.
   purse log    [{stamp, type, name, counter, amount_fen, terminal}]
   purse prove  [{type, name, counter_after, proved, tac, mac2, says}]
   purse verify-pin  {number, verified}
+  purse load, debit  {number, what, amount_fen, before_fen, after_fen,
+               counter_after, terminal, tac, says}
   psam info    {profile, sam, terminal, key_index, valid_from, valid_to, test,
                psam, load_sam: {allowance, ceiling_fen, ceiling_loads,
                given_fen, loads}}
