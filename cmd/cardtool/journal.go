@@ -8,6 +8,7 @@ import (
 
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/internal/evidence"
+	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/store"
@@ -31,12 +32,18 @@ func newJournalCommand(t *tool) *cobra.Command {
 type folder struct{ dir, second string }
 
 func (f *folder) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.dir, "state", "", "folder of the terminal, with terminal.db and terminal.keys; its daemon must not run")
+	cmd.Flags().StringVar(&f.dir, "state", "", "folder of the terminal, with terminal.db and terminal.keys; a daemon that runs there is asked")
 	cmd.Flags().StringVar(&f.second, "copy", "", "second copy of unsent entries; empty: beside the file")
 }
 
 // bundle makes a bundle of the terminal's journal.
 func (f *folder) bundle(cmd *cobra.Command, want evidence.Wish) (journal.Bundle, journal.Proof, error) {
+	switch c, err := local.Dial(cmd.Context(), f.dir); {
+	case err == nil:
+		return f.asked(cmd, c, want)
+	case errors.Is(err, local.ErrVersion), errors.Is(err, local.ErrPeer):
+		return journal.Bundle{}, journal.Proof{}, daemonError(err)
+	}
 	b, p, err := station.Evidence(cmd.Context(), station.Config{Dir: f.dir, Copy: f.second, Check: station.Self()}, want)
 	switch {
 	case errors.Is(err, store.ErrInUse):
@@ -47,6 +54,33 @@ func (f *folder) bundle(cmd *cobra.Command, want evidence.Wish) (journal.Bundle,
 		err = &cli.Error{Err: err, Code: classFailed.Exit, Next: "the file is damaged; nothing was changed: cardtool rescue takes out what the utility does not have"}
 	}
 	return b, p, err
+}
+
+// asked asks the daemon that runs.
+func (f *folder) asked(cmd *cobra.Command, c *local.Client, want evidence.Wish) (journal.Bundle, journal.Proof, error) {
+	b, err := c.Evidence(cmd.Context(), want)
+	if errors.Is(err, evidence.ErrWish) {
+		err = fmt.Errorf("%w: %w", cli.ErrUsage, err)
+	}
+	if err != nil {
+		return b, journal.Proof{}, daemonError(err)
+	}
+	p, err := evidence.Trusted{}.Check(b)
+	return b, p, err
+}
+
+// daemonError gives what a daemon said no to its class of fault.
+func daemonError(err error) error {
+	next := ""
+	switch {
+	case errors.Is(err, cli.ErrUsage), errors.Is(err, evidence.ErrNothing), errors.Is(err, evidence.ErrTooMuch):
+		return err
+	case errors.Is(err, local.ErrVersion):
+		next = "use the cardtool that came with this kioskd"
+	case errors.Is(err, local.ErrPeer):
+		next = "run this as the user of the daemon, or as root: sudo -u kioskd cardtool ..."
+	}
+	return &cli.Error{Err: err, Code: classHost.Exit, Next: next}
 }
 
 // proven reads a bundle and verifies it.
@@ -72,7 +106,7 @@ func newJournalListCommand(t *tool) *cobra.Command {
 	var f folder
 	cmd := &cobra.Command{
 		Use:   "list [FILE]",
-		Short: "List the entries of an evidence bundle, or of a terminal that is not running",
+		Short: "List the entries of an evidence bundle, or of a terminal",
 		Long: "Lists the entries, oldest first, after verifying them. A card or an account is\n" +
 			"shown by its last four digits.",
 		Example: "  cardtool journal list shop.evidence",
@@ -187,10 +221,11 @@ func newJournalExportCommand(t *tool) *cobra.Command {
 	var want evidence.Wish
 	cmd := &cobra.Command{
 		Use:   "export --state FOLDER FILE",
-		Short: "Write entries of a terminal that is not running into an evidence bundle",
+		Short: "Write entries of a terminal into an evidence bundle",
 		Long: "--from and --to are transaction numbers as on slips, or days by the terminal's\n" +
 			"clock; without them all entries are written. An existing file is never replaced.\n" +
-			"While the terminal's daemon runs nothing is opened, and nothing is waited for.",
+			"A daemon that runs is asked for them: its file is not opened, and nothing is\n" +
+			"waited for.",
 		Example: "  cardtool journal export --state terminal all.evidence\n" +
 			"  cardtool journal export --state terminal --from 2026-01-01 days.evidence",
 		Args: cobra.ExactArgs(1),

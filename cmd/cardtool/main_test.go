@@ -150,6 +150,7 @@ func TestExamples(t *testing.T) {
 		}
 	}
 	makeShop(t, "shop.evidence", "terminal")
+	makeLive(t, "live")
 	call("cardtool card dump --out before.json")
 	if err := makeCard("zhang.card", "5000"); err != nil {
 		t.Fatal(err)

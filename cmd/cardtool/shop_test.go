@@ -14,6 +14,7 @@ import (
 	"github.com/dianka/dianka/internal/desk"
 	"github.com/dianka/dianka/internal/evidence"
 	"github.com/dianka/dianka/internal/filelock"
+	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/journal"
 	business "github.com/dianka/dianka/terminal"
@@ -106,11 +107,29 @@ func makeShop(t *testing.T, bundle, folder string) {
 	}
 }
 
+// makeLive gives the folder of a terminal that runs as long as the test.
+func makeLive(t *testing.T, folder string) {
+	t.Helper()
+	state := t.TempDir()
+	stop, err := live(state)
+	if err == nil {
+		err = os.Symlink(filepath.Join(state, "terminal"), folder)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // TestShop runs the scripts of testdata/shop on the folders of real terminals.
 func TestShop(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/shop", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shop": shopCommand, "hold": holdCommand, "alter": alterCommand, "damage": damageCommand},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shop": shopCommand, "live": liveCommand, "hold": holdCommand, "alter": alterCommand, "damage": damageCommand},
 	})
 }
 
@@ -124,6 +143,50 @@ func shopCommand(ts *testscript.TestScript, neg bool, args []string) {
 	_, stop, err := openShop(ctx, ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Check(stop())
+}
+
+// liveCommand is `live STATE`: openShop, running until the script ends.
+func liveCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: live state")
+	}
+	stop, err := live(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() {
+		if err := stop(); err != nil {
+			panic(err)
+		}
+	})
+}
+
+// live runs openShop as kioskd does, with its socket.
+func live(state string) (stop func() error, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	d, end, err := openShop(ctx, state)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	dir := filepath.Join(state, "terminal")
+	held, err := station.Hold(dir)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, end())
+	}
+	l, err := local.Listen(dir)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, held.Close(), end())
+	}
+	life, close := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- local.Serve(life, l, station.Local{Station: d.Station}) }()
+	return func() error {
+		close()
+		err := errors.Join(<-done, held.Close(), end())
+		cancel()
+		return err
+	}, nil
 }
 
 // holdCommand is `hold FOLDER`: until the script ends a daemon works there.

@@ -102,6 +102,7 @@ func serve(cmd *cobra.Command, path string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", path, config.ErrFile, err)
 	}
+	defer answerTools(c.State, st, log)()
 	log.Info("the terminal serves", "terminal", st.Store.Identity().Terminal, "screens", "http://"+line.Addr().String()+"/", "version", version)
 	return runScreens(cmd.Context(), screens, line, st.Run)
 }

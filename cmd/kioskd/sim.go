@@ -102,6 +102,7 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 
+	defer answerTools(filepath.Join(s.state, "terminal"), d.Station, o.Log)()
 	s.welcome(cmd, line.Addr(), readers, crew)
 	defer fmt.Fprintln(cmd.OutOrStdout(), "stopped")
 	return runScreens(ctx, screens, line, d.Run)

@@ -45,13 +45,18 @@ func Evidence(ctx context.Context, cfg Config, want evidence.Wish) (b journal.Bu
 		return no(err)
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	keys, err := uplink.LoadKeys(keysPath(cfg.Dir))
+	return bundle(st, cfg.Dir, want)
+}
+
+// bundle makes a bundle of an open file.
+func bundle(st *store.Store, dir string, want evidence.Wish) (journal.Bundle, journal.Proof, error) {
+	keys, err := uplink.LoadKeys(keysPath(dir))
 	if err != nil {
-		return no(err)
+		return journal.Bundle{}, journal.Proof{}, err
 	}
 	selected, err := want.Selection(st.Identity().Terminal)
 	if err != nil {
-		return no(err)
+		return journal.Bundle{}, journal.Proof{}, err
 	}
 	return evidence.Export(st, evidence.Keys{Signer: keys.Signer, Utility: keys.Utility[:]}, selected)
 }
