@@ -78,7 +78,7 @@ func daemonError(err error) error {
 	case errors.Is(err, local.ErrVersion):
 		next = "use the cardtool that came with this kioskd"
 	case errors.Is(err, local.ErrPeer):
-		next = "run this as the user of the daemon, or as root: sudo -u kioskd cardtool ..."
+		next = "run this as the user of the daemon, or as root: sudo -u kiosk cardtool ..."
 	}
 	return &cli.Error{Err: err, Code: classHost.Exit, Next: next}
 }

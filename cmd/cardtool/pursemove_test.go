@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"fmt"
@@ -19,6 +20,10 @@ import (
 
 func init() {
 	commands["mksam"] = mksam
+	simulated = append(simulated, struct {
+		name, what string
+		chip       func(file string) (virtual.Chip, error)
+	}{"real", "for tests", realCard})
 	for _, s := range []struct {
 		name   string
 		before bool
@@ -31,6 +36,18 @@ func init() {
 			return &garbling{c, s.before}, err
 		}})
 	}
+}
+
+// realCard is one of a real issuer, as far as its public information says.
+func realCard(string) (virtual.Chip, error) {
+	p, _ := profiles.Builtin().Card("dianka-ep")
+	r := simcard.TestCard(money.CardNumber{0, 0, 0x33, 0x10, 0x08, 0x88, 0, 0, 0, 0x18})
+	r.AID, r.Levels, r.Region, r.KeyIndex, r.KeyVersion = string(p.AID), p.LoadLevels, p.Region, p.LoadKeyIndex, byte(p.LoadLevels)
+	r.Issuer = [8]byte{0x31, 0x01, 0x55}
+	for i, k := range []*[]byte{&r.Keys.Purchase, &r.Keys.Load, &r.Keys.TAC, &r.Keys.Line, &r.Keys.PINUnblock, &r.Keys.PINReload, &r.Keys.Control, &r.Keys.Allowance} {
+		*k = bytes.Repeat([]byte{byte(i + 1), 0x5C}, 8)
+	}
+	return simMake(r, simcard.Options{}, "")
 }
 
 // garbling says half a status word when it moves money, before it is carried
