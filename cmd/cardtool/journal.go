@@ -143,7 +143,7 @@ func (t *tool) rows(cmd *cobra.Command, f *folder, args []string, transaction st
 	var err error
 	var b journal.Bundle
 	if f.dir != "" {
-		b, p, err = f.bundle(cmd, evidence.Wish{From: "1970-01-02"})
+		b, p, err = f.bundle(cmd, evidence.Wish{})
 	} else {
 		b, p, err = proven(args[0], evidence.Trusted{})
 	}
@@ -230,9 +230,6 @@ func newJournalExportCommand(t *tool) *cobra.Command {
 			"  cardtool journal export --state terminal --from 2026-01-01 days.evidence",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if want.From == "" && want.Transaction == "" {
-				want.From = "1970-01-02"
-			}
 			b, p, err := f.bundle(cmd, want)
 			if err != nil {
 				return err

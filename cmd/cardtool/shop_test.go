@@ -11,13 +11,11 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/dianka/dianka/internal/desk"
+	"github.com/dianka/dianka/internal/desk/desktest"
 	"github.com/dianka/dianka/internal/evidence"
 	"github.com/dianka/dianka/internal/filelock"
 	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/internal/station"
-	"github.com/dianka/dianka/journal"
-	business "github.com/dianka/dianka/terminal"
 )
 
 // As a program of its own looks at a terminal's file, so does this one.
@@ -27,65 +25,13 @@ func init() {
 	}
 }
 
-// openShop is a desk in a folder on which a top-up went up and two payments
-// did not, since the line was down. It is running.
-func openShop(ctx context.Context, dir string) (d *desk.Desk, stop func() error, err error) {
-	d, err = desk.Open(ctx, desk.Options{Dir: dir, Software: "test"})
-	if err != nil {
-		return nil, nil, err
-	}
-	life, end := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- d.Run(life) }()
-	stop = func() error { end(); return errors.Join(<-done, d.Close()) }
-	term := d.Station.Terminal
-	until := func(ok func() bool) error {
-		for !ok() {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(20 * time.Millisecond):
-			}
-		}
-		return nil
-	}
-	clerk := journal.Actor{Kind: journal.ActorClerk, ID: 1}
-	steps := []func() error{
-		func() error {
-			return until(func() bool { s := term.Status(); return s.Online && !s.LimitsAt.IsZero() })
-		},
-		func() error { _, err := term.OpenShift(ctx, clerk, 100_00); return err },
-		func() error { return d.Put("zhang") },
-		func() error { return until(func() bool { return term.Status().Card.State == business.CardReady }) },
-		func() error {
-			_, err := term.TopUp(ctx, business.TopUpRequest{Token: journal.TokenOf("1"), Who: clerk, Card: d.Number("zhang"), Amount: 50_00, Tendered: 50_00})
-			return err
-		},
-		func() error { return until(func() bool { return d.Station.Store.Unsent().Count == 0 }) },
-		func() error { d.LinkUp(false); return nil },
-		func() error { return until(func() bool { return !term.Status().Online }) },
-	}
-	for _, token := range []string{"2", "3"} {
-		steps = append(steps, func() error {
-			_, err := term.Redeem(ctx, business.RedeemRequest{Token: journal.TokenOf(token), Who: clerk, Card: d.Number("zhang"), Account: 100000017, Amount: 12_00})
-			return err
-		})
-	}
-	for _, step := range steps {
-		if err := step(); err != nil {
-			return nil, nil, errors.Join(err, stop())
-		}
-	}
-	return d, stop, nil
-}
-
 // makeShop makes a terminal's folder and a bundle of all that it did.
 func makeShop(t *testing.T, bundle, folder string) {
 	t.Helper()
 	state := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	_, stop, err := openShop(ctx, state)
+	_, stop, err := desktest.CutOff(ctx, state)
 	if err == nil {
 		err = stop()
 	}
@@ -98,7 +44,7 @@ func makeShop(t *testing.T, bundle, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, _, err := station.Evidence(ctx, station.Config{Dir: folder}, evidence.Wish{From: "1970-01-02"})
+	b, _, err := station.Evidence(ctx, station.Config{Dir: folder}, evidence.Wish{})
 	if err == nil {
 		err = evidence.WriteFile(bundle, b)
 	}
@@ -133,19 +79,19 @@ func TestShop(t *testing.T) {
 	})
 }
 
-// shopCommand is `shop STATE`: openShop, closed again.
+// shopCommand is `shop STATE`: a desk that was cut off, closed again.
 func shopCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: shop state")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	_, stop, err := openShop(ctx, ts.MkAbs(args[0]))
+	_, stop, err := desktest.CutOff(ctx, ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Check(stop())
 }
 
-// liveCommand is `live STATE`: openShop, running until the script ends.
+// liveCommand is `live STATE`: a desk that was cut off, running until the script ends.
 func liveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: live state")
@@ -159,10 +105,10 @@ func liveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// live runs openShop as kioskd does, with its socket.
+// live runs a desk as kioskd does, with its socket.
 func live(state string) (stop func() error, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	d, end, err := openShop(ctx, state)
+	d, end, err := desktest.CutOff(ctx, state)
 	if err != nil {
 		cancel()
 		return nil, err

@@ -10,12 +10,11 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/dianka/dianka/internal/desk"
+	"github.com/dianka/dianka/internal/desk/desktest"
 	"github.com/dianka/dianka/internal/evidence"
 	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/store"
-	"github.com/dianka/dianka/terminal"
 	"github.com/dianka/dianka/uplink"
 )
 
@@ -30,39 +29,9 @@ func deadCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	dir := ts.MkAbs(args[0])
-	d, err := desk.Open(ctx, desk.Options{Dir: dir, Software: "test"})
+	_, stop, err := desktest.CutOff(ctx, dir)
 	ts.Check(err)
-	life, end := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- d.Run(life) }()
-	term, clerk := d.Station.Terminal, journal.Actor{Kind: journal.ActorClerk, ID: 1}
-	until := func(what string, ok func() bool) {
-		for !ok() {
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-ctx.Done():
-				ts.Fatalf("waited in vain for %s", what)
-			}
-		}
-	}
-	until("the link", func() bool { s := term.Status(); return s.Online && !s.LimitsAt.IsZero() })
-	_, err = term.OpenShift(ctx, clerk, 100_00)
-	ts.Check(err)
-	ts.Check(d.Put("zhang"))
-	until("the card", func() bool { return term.Status().Card.State == terminal.CardReady })
-	card := d.Number("zhang")
-	_, err = term.TopUp(ctx, terminal.TopUpRequest{Token: journal.TokenOf("1"), Who: clerk, Card: card, Amount: 50_00, Tendered: 50_00})
-	ts.Check(err)
-	until("the utility", func() bool { return d.Station.Store.Unsent().Count == 0 })
-	d.LinkUp(false)
-	until("the cut", func() bool { return !term.Status().Online })
-	for _, token := range []string{"2", "3"} {
-		_, err = term.Redeem(ctx, terminal.RedeemRequest{Token: journal.TokenOf(token), Who: clerk, Card: card, Account: 100000017, Amount: 12_00})
-		ts.Check(err)
-	}
-	end()
-	ts.Check(<-done)
-	ts.Check(d.Close())
+	ts.Check(stop())
 
 	folder := filepath.Join(dir, "terminal")
 	keys, err := uplink.LoadKeys(station.KeysPath(folder))

@@ -27,7 +27,7 @@ var (
 // Wish is which entries an export is asked for, as a person writes it: From
 // and To are transaction numbers as on slips, or days as 2026-11-25 by the
 // terminal's clock, To included; or one Transaction with all that belongs to
-// it. Of From and Transaction one is given.
+// it. The zero Wish is for all of the journal.
 type Wish struct{ From, To, Transaction string }
 
 // Selection reads what is wanted of terminal t. It fails with ErrWish.
@@ -40,6 +40,9 @@ func (w Wish) Selection(t money.TerminalID) (Selection, error) {
 		return n, err
 	}
 	no := func(err error) (Selection, error) { return nil, fmt.Errorf("%w: %w", ErrWish, err) }
+	if w == (Wish{}) {
+		return Between(journal.Ref{}, journal.Ref{}), nil
+	}
 	if w.Transaction != "" {
 		n, err := name(w.Transaction)
 		if err != nil {
