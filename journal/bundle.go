@@ -31,7 +31,7 @@ const (
 type Bundle struct {
 	Terminal money.TerminalID
 	Utility  [ed25519.PublicKeySize]byte // the utility's key as the terminal was given it; zero when Runs hold no acknowledgement
-	Runs     []Run                       // epochs ascending
+	Runs     []Run                       // by epoch and place, ascending; where one ends at the beginning of the next they are one chain
 }
 
 // Run is an unbroken run of entries of one epoch.
@@ -71,13 +71,34 @@ func (b *Bundle) Fields(c *canon.Codec) {
 // Bytes gives the canonical bytes of the bundle.
 func (b *Bundle) Bytes() []byte { return canon.Marshal(b) }
 
-// ParseBundle reads what Bytes gives. It fails with ErrBundle.
+// ParseBundle reads what Bytes gives. It fails with ErrBundle, and says where
+// in the entries the bytes stop making sense.
 func ParseBundle(b []byte) (Bundle, error) {
 	var x Bundle
 	if err := canon.Unmarshal(b, &x); err != nil {
-		return Bundle{}, fmt.Errorf("%w: %w", ErrBundle, err)
+		return Bundle{}, fmt.Errorf("%w: %s%w", ErrBundle, x.reached(), err)
 	}
 	return x, nil
+}
+
+// reached says how far the reading of a bundle came that is not whole.
+func (b *Bundle) reached() string {
+	for i := len(b.Runs) - 1; i >= 0; i-- {
+		r := &b.Runs[i]
+		if r.From == 0 {
+			continue // not begun
+		}
+		if len(r.Entries) == 0 {
+			return fmt.Sprintf("it breaks off before the entries from %s on: ", Ref{r.Epoch, r.From}.Of(b.Terminal))
+		}
+		for k, e := range r.Entries {
+			if e == nil {
+				return fmt.Sprintf("it breaks off at entry %s: ", Ref{r.Epoch, r.From + uint64(k)}.Of(b.Terminal))
+			}
+		}
+		return fmt.Sprintf("it breaks off after entry %s, in the signature or the acknowledgements: ", Ref{r.Epoch, r.From + uint64(len(r.Entries)) - 1}.Of(b.Terminal))
+	}
+	return ""
 }
 
 // Head is the end of the run, which its signature covers.
@@ -130,18 +151,22 @@ func (b *Bundle) Verify(witness Witness) (Proof, error) {
 		return Proof{}, fmt.Errorf("%w: it names no terminal or holds no entries", ErrBundle)
 	}
 	var p Proof
-	last := uint32(0)
+	var last Head
 	for i := range b.Runs {
 		r := &b.Runs[i]
-		if r.Epoch <= last {
+		switch {
+		case r.Epoch < last.Epoch || r.Epoch == 0:
 			return Proof{}, fmt.Errorf("%w: its epochs do not grow", ErrBundle)
+		case r.Epoch == last.Epoch && r.From <= last.Seq:
+			return Proof{}, fmt.Errorf("%w: entry %s stands in it after entry %d", ErrBundle, Ref{r.Epoch, r.From}.Of(b.Terminal), last.Seq)
+		case r.Epoch == last.Epoch && r.From == last.Seq+1 && r.Before != last.Hash:
+			return Proof{}, fmt.Errorf("%w: entry %s does not follow from the one before it", ErrChain, Ref{r.Epoch, r.From}.Of(b.Terminal))
 		}
-		last = r.Epoch
 		x, err := r.verify(b.Terminal, witness)
 		if err != nil {
 			return Proof{}, fmt.Errorf("epoch %d: %w", r.Epoch, err)
 		}
-		p.Runs = append(p.Runs, x)
+		p.Runs, last = append(p.Runs, x), x.Head
 	}
 	return p, nil
 }
@@ -168,7 +193,7 @@ func (r *Run) verify(t money.TerminalID, witness Witness) (Proven, error) {
 	}
 	p.Head = Head{Terminal: t, Epoch: r.Epoch, Seq: r.From + uint64(len(r.Entries)) - 1, Hash: hash}
 	if err := p.Head.Verify(r.Key[:], r.Signature); err != nil {
-		return Proven{}, err
+		return Proven{}, r.suspect(t, after, witness, err)
 	}
 	for _, a := range r.Acks {
 		if witness == nil {
@@ -183,6 +208,34 @@ func (r *Run) verify(t money.TerminalID, witness Witness) (Proven, error) {
 		}
 	}
 	return p, nil
+}
+
+// suspect says which entries of a run can be others than those signed. The
+// signature covers their last hash only; the utility's acknowledgements tell
+// how far the run is still as it was.
+func (r *Run) suspect(t money.TerminalID, after []Hash, witness Witness, err error) error {
+	good, bad := r.From-1, r.From+uint64(len(after))-1
+	for _, a := range r.Acks {
+		if witness == nil {
+			break
+		}
+		s, werr := witness(a)
+		if werr != nil || s.Head.Terminal != t || s.Head.Epoch != r.Epoch || s.Head.Seq < r.From || s.Head.Seq >= r.From+uint64(len(after)) {
+			continue
+		}
+		if after[s.Head.Seq-r.From] == s.Head.Hash {
+			good = max(good, s.Head.Seq)
+		} else {
+			bad = min(bad, s.Head.Seq)
+		}
+	}
+	switch {
+	case good >= bad:
+		return fmt.Errorf("%w: the utility holds the same entries up to %s; the signature after them is another's, or altered", err, Ref{r.Epoch, good}.Of(t))
+	case bad == good+1:
+		return fmt.Errorf("%w: entry %s was altered or forged, or the signature was", err, Ref{r.Epoch, bad}.Of(t))
+	}
+	return fmt.Errorf("%w: one of the entries %s to %s was altered or forged, or the signature was", err, Ref{r.Epoch, good + 1}.Of(t), Ref{r.Epoch, bad}.Of(t))
 }
 
 // take adds what the utility said, which must be about these very entries,

@@ -105,6 +105,8 @@ func TestBundleRefuses(t *testing.T) {
 		"no runs":                       {func(b *Bundle) { b.Runs = nil }, ErrBundle},
 		"a run without entries":         {func(b *Bundle) { b.Runs[1].Entries = nil; resign(b) }, ErrBundle},
 		"an epoch twice":                {func(b *Bundle) { b.Runs[1] = b.Runs[0] }, ErrBundle},
+		"a run twice, apart":            {func(b *Bundle) { b.Runs = append(b.Runs, run(3, 8, Hash{6}, 3)) }, ErrBundle},
+		"a run that does not follow":    {func(b *Bundle) { b.Runs = append(b.Runs, run(3, 9, Hash{6}, 3)) }, ErrChain},
 		"epochs in another order":       {func(b *Bundle) { b.Runs[0], b.Runs[1] = b.Runs[1], b.Runs[0] }, ErrBundle},
 		"epoch 0":                       {func(b *Bundle) { b.Runs[0].Epoch = 0; resign(b) }, ErrBundle},
 		"from 0":                        {func(b *Bundle) { b.Runs[1].From = 0; resign(b) }, ErrBundle},
@@ -140,6 +142,52 @@ func TestBundleRefuses(t *testing.T) {
 	b := sample()
 	if _, err := b.Verify(nil); !errors.Is(err, ErrWitness) {
 		t.Errorf("nobody to check an acknowledgement: %v", err)
+	}
+}
+
+// Runs of one epoch may follow one another, and one may be missing between.
+func TestBundleRuns(t *testing.T) {
+	b := sample()
+	end := b.Runs[1].Head(terminal)
+	b.Runs = append(b.Runs, run(3, end.Seq+1, end.Hash, 3), run(3, end.Seq+9, Hash{7}, 1))
+	p, err := b.Verify(witness)
+	if err != nil || len(p.Runs) != 4 || p.Runs[2].Head.Seq != end.Seq+3 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// Who is told that a bundle is not whole is told where to look.
+func TestBundleSays(t *testing.T) {
+	whole := sample()
+	whole.Runs = whole.Runs[:1]
+	good := whole.Bytes()
+	first := 14 + 32 + 4 + 4 + 32 + 8 + 32 + 4 // up to the first entry
+	for what, c := range map[string]struct {
+		cut   int
+		alter func(*Bundle)
+		says  string
+	}{
+		"cut in the second entry":      {cut: first + 2 + len(whole.Runs[0].Entries[0]) + 70, says: "310100001234-1-2"},
+		"cut in the third entry":       {cut: first + 2*(2+len(whole.Runs[0].Entries[0])) + 20, says: "310100001234-1-3"},
+		"cut in the signature":         {cut: len(good) - 100, says: "after entry 310100001234-1-4"},
+		"before what was acknowledged": {alter: func(b *Bundle) { e := b.Runs[0].Entries[1]; e[len(e)-1]++ }, says: "310100001234-1-1 to 310100001234-1-3"},
+		"after what was acknowledged":  {alter: func(b *Bundle) { e := b.Runs[0].Entries[3]; e[len(e)-1]++ }, says: "entry 310100001234-1-4 was altered"},
+		"reordered":                    {alter: func(b *Bundle) { e := b.Runs[0].Entries; e[1], e[2] = e[2], e[1] }, says: "310100001234-1-3 stands where 310100001234-1-2 belongs"},
+		"garbage for an entry":         {alter: func(b *Bundle) { b.Runs[1].Entries[1] = []byte("x") }, says: "entry 8"},
+	} {
+		in := good[:max(c.cut, 0)]
+		if c.alter != nil {
+			b := sample()
+			c.alter(&b)
+			in = b.Bytes()
+		}
+		b, err := ParseBundle(in)
+		if err == nil {
+			_, err = b.Verify(witness)
+		}
+		if err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want it to name %s", what, err, c.says)
+		}
 	}
 }
 

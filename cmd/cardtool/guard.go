@@ -11,7 +11,10 @@ import (
 )
 
 // guard stands before commands that can cost a try, move money or write.
-type guard struct{ yes, dryRun bool }
+type guard struct {
+	yes, dryRun bool
+	reads       bool // the card is read before the commands are known
+}
 
 func (g *guard) flags(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&g.yes, "yes", false, "also what can cost a try of a PIN or key, move money or write")
@@ -42,7 +45,11 @@ func (g *guard) check(t *tool, cmd *cobra.Command, commands [][]byte) (done bool
 			}
 			fmt.Fprintln(cmd.OutOrStdout(), l)
 		}
-		t.remark(cmd, "nothing was sent")
+		if g.reads {
+			t.remark(cmd, "the card was only read; of these nothing was sent")
+		} else {
+			t.remark(cmd, "nothing was sent")
+		}
 		return true, nil
 	}
 	for i, c := range commands {

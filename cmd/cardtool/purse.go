@@ -15,7 +15,7 @@ import (
 
 func newPurseCommand(t *tool) *cobra.Command {
 	cmd := &cobra.Command{Use: "purse", Short: "The purse on the card in the reader", Args: cobra.NoArgs, RunE: cli.Group}
-	cmd.AddCommand(newPurseInfoCommand(t), newPurseBalanceCommand(t), newPurseLogCommand(t), newPurseProveCommand(t), newPurseVerifyCommand(t))
+	cmd.AddCommand(newPurseInfoCommand(t), newPurseBalanceCommand(t), newPurseLogCommand(t), newPurseProveCommand(t), newPurseVerifyCommand(t), newPurseLoadCommand(t), newPurseDebitCommand(t))
 	return cmd
 }
 

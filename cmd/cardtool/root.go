@@ -4,6 +4,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/internal/cli"
+	"github.com/dianka/dianka/internal/station"
 )
 
 func newRootCommand() *cobra.Command {
@@ -24,6 +25,7 @@ func newRootCommand() *cobra.Command {
 	cmd.AddCommand(newReadersCommand(t), newWatchCommand(t), newReaderCommand(t), newATRCommand(t),
 		newAPDUCommand(t), newRunCommand(t), newExplainCommand(t),
 		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t), newShellCommand(t), newBenchCommand(t), newSimCommand(t),
+		newJournalCommand(t), newRescueCommand(t), newTerminalCommand(t), station.NewCheckCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes()},
 		&cobra.Command{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		&cobra.Command{Use: "aliases", Short: "How to name one's readers", Long: aliasesHelp},
@@ -67,12 +69,24 @@ times are RFC 3339.
   purse log    [{stamp, type, name, counter, amount_fen, terminal}]
   purse prove  [{type, name, counter_after, proved, tac, mac2, says}]
   purse verify-pin  {number, verified}
+  purse load, debit  {number, what, amount_fen, before_fen, after_fen,
+               counter_after, terminal, tac, says}
   psam info    {profile, sam, terminal, key_index, valid_from, valid_to, test,
                psam, load_sam: {allowance, ceiling_fen, ceiling_loads,
                given_fen, loads}}
   card dump    the format of dump files; see cardtool card dump --help
   card diff    [{what, before, after}]
   replay       as run
+  terminal     {program, terminal, shop, epoch, entries, online, standing,
+               unsent, oldest_unsent_ms, unknown, shift, busy, stopped,
+               copy_broken, card, readers: [{role, name}], warnings}
+  journal list, show  [{entry, time, who, says, held, acknowledged}]
+  journal verify  {terminal, known: {terminal, utility}, runs: [{epoch, from,
+               through, terminal_key, head, acknowledged_through,
+               acknowledged_at_ms, not_posted, utility_key}]}
+  journal export  {file, terminal, entries}
+  rescue       {file, terminal, sent: [{epoch, through}], found, lost: [{epoch,
+               from, through, two_versions}], unreadable_bytes, last}
   doctor       [{check, state, says, next}]
   bench        [{reader, atr, protocol, power_ups, power_up_ms: {median, p99,
                max}, exchanges, exchange_ms: {median, p99, max}, per_second,

@@ -46,7 +46,7 @@ func newAuditCommand() *cobra.Command {
 
 func audit(cmd *cobra.Command, dir, second string, quick bool) (err error) {
 	if !quick { // which must not read the whole file
-		err = checkInChild()(cmd.Context(), station.StorePath(dir))
+		err = station.Self()(cmd.Context(), station.StorePath(dir))
 	}
 	var st *store.Store
 	if err == nil {

@@ -49,7 +49,7 @@ func newDoctorCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d := doctor{c: c, now: time.Now(), check: checkInChild(), filesystem: fscheck.Dir}
+			d := doctor{c: c, now: time.Now(), check: station.Self(), filesystem: fscheck.Dir}
 			d.examine(cmd.Context())
 			if asJSON {
 				e := json.NewEncoder(cmd.OutOrStdout())

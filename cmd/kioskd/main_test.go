@@ -17,11 +17,13 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.etcd.io/bbolt"
+
+	"github.com/dianka/dianka/internal/station"
 )
 
 func TestMain(m *testing.M) {
 	insideNamespace()
-	if len(os.Args) > 1 && os.Args[1] == checkName { // as serve runs itself
+	if len(os.Args) > 1 && os.Args[1] == station.CheckName { // as serve runs itself
 		main()
 	}
 	testscript.Main(m, map[string]func(){"kioskd": main})

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -25,7 +24,7 @@ func newRecoverCommand() *cobra.Command {
 			"while the daemon runs, and when the file is sound.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg := station.Config{Dir: filepath.Join(state, "terminal"), Check: checkInChild()}
+			cfg := station.Config{Dir: filepath.Join(state, "terminal"), Check: station.Self()}
 			if path != "" {
 				c, err := loadConfig(path)
 				if err != nil {
@@ -69,32 +68,4 @@ func newRecoverCommand() *cobra.Command {
 	cmd.MarkFlagsOneRequired("config", "state")
 	cmd.MarkFlagsMutuallyExclusive("config", "state")
 	return cmd
-}
-
-// checkName is the command by which this program looks at a terminal's file in
-// a process that the file may kill.
-const checkName = "check-file"
-
-func newCheckFileCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:    checkName + " FILE",
-		Short:  "Look at a terminal's file, as `kioskd serve` has it done before it opens it",
-		Hidden: true,
-		Args:   cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := station.Here(cmd.Context(), args[0]); err != nil {
-				return fmt.Errorf("%w: %w", cli.ErrDamaged, err)
-			}
-			return nil
-		},
-	}
-}
-
-// checkInChild has another run of this program look.
-func checkInChild() station.Check {
-	self, err := os.Executable()
-	if err != nil {
-		return station.Here
-	}
-	return station.InChild(self, checkName)
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/internal/cli"
+	"github.com/dianka/dianka/internal/station"
 )
 
 func newRootCommand() *cobra.Command {
@@ -24,6 +25,6 @@ func newRootCommand() *cobra.Command {
 		},
 	}
 	s.flags(cmd.Flags())
-	cmd.AddCommand(newServeCommand(), newEnrolCommand(), newAuditCommand(), newRecoverCommand(), newEvidenceCommand(), newCheckFileCommand(), newDoctorCommand(), newConfigCommand(), newHashPINCommand(), newReadersCommand())
+	cmd.AddCommand(newServeCommand(), newEnrolCommand(), newAuditCommand(), newRecoverCommand(), newEvidenceCommand(), station.NewCheckCommand(), newDoctorCommand(), newConfigCommand(), newHashPINCommand(), newReadersCommand())
 	return cmd
 }

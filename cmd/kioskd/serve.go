@@ -57,6 +57,16 @@ func serve(cmd *cobra.Command, path string) (err error) {
 		return err
 	}
 	defer free()
+	if station.Enrolled(c.State) {
+		held, err := station.Hold(c.State)
+		if errors.Is(err, store.ErrInUse) {
+			return fmt.Errorf("%s is %w: stop the kioskd that runs on it", c.State, cli.ErrInUse)
+		}
+		if err != nil {
+			return err
+		}
+		defer held.Close()
+	}
 	st, err := station.Open(sc)
 	if errors.Is(err, store.ErrInUse) {
 		return fmt.Errorf("the terminal's file in %s is %w: stop the kioskd that runs on it", c.State, cli.ErrInUse)
@@ -92,6 +102,7 @@ func serve(cmd *cobra.Command, path string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", path, config.ErrFile, err)
 	}
+	defer answerTools(c.State, st, log)()
 	log.Info("the terminal serves", "terminal", st.Store.Identity().Terminal, "screens", "http://"+line.Addr().String()+"/", "version", version)
 	return runScreens(cmd.Context(), screens, line, st.Run)
 }
@@ -139,7 +150,7 @@ func (c Config) station(log *slog.Logger) (station.Config, func(), error) {
 	free := func() { service.Close() }
 	slots := reader.Backends{"pcsc": service.Slot}
 	sc := station.Config{
-		Dir: c.State, Copy: c.Copy, Utility: c.Utility, TestKeys: c.TestKeys, Software: "kioskd " + version, Log: log, Check: checkInChild(),
+		Dir: c.State, Copy: c.Copy, Utility: c.Utility, TestKeys: c.TestKeys, Software: "kioskd " + version, Log: log, Check: station.Self(),
 	}
 	open := map[string]reader.Slot{} // by name: the load SAM may be in the PSAM's slot
 	for _, r := range []struct {

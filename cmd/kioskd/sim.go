@@ -64,6 +64,11 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 		return s.explain(err)
 	}
 	defer lock.Close()
+	held, err := station.Hold(filepath.Join(s.state, "terminal"))
+	if err != nil {
+		return s.explain(err)
+	}
+	defer held.Close()
 	line, err := kiosk.Listen(s.listen, false)
 	if err != nil {
 		return fmt.Errorf("%w; give another address with --listen", err)
@@ -71,7 +76,7 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 	defer line.Close()
 
 	o := desk.Options{
-		Dir: s.state, Check: checkInChild(), Software: "kioskd " + version,
+		Dir: s.state, Check: station.Self(), Software: "kioskd " + version,
 		Log: slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: s.level})),
 	}
 	readers, free, err := s.chooseReaders(ctx, &o)
@@ -97,6 +102,7 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 
+	defer answerTools(filepath.Join(s.state, "terminal"), d.Station, o.Log)()
 	s.welcome(cmd, line.Addr(), readers, crew)
 	defer fmt.Fprintln(cmd.OutOrStdout(), "stopped")
 	return runScreens(ctx, screens, line, d.Run)

@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 			"desk":  deskCommand,
 			"sql":   sqlCommand,
 			"serve": serveCommand,
+			"dead":  deadCommand,
 		},
 	})
 }

@@ -21,7 +21,7 @@ func newRootCommand() *cobra.Command {
 	cmd.PersistentFlags().StringVar(&o.path, "config", "", "configuration file")
 	cmd.AddCommand(
 		newServeCommand(o), newVaultCommand(o), newShopCommand(o), newFloatCommand(o), newAccountCommand(o), newBillCommand(o),
-		newCardsCommand(o), newCardCommand(o), newReplaceCommand(o), newTerminalCommand(o), newReportCommand(o), newAuditCommand(o), newConfigCommand(),
+		newCardsCommand(o), newCardCommand(o), newReplaceCommand(o), newTerminalCommand(o), newEvidenceCommand(o), newReportCommand(o), newAuditCommand(o), newConfigCommand(),
 	)
 	return cmd
 }

@@ -106,7 +106,7 @@ func Export(j Journal, keys Keys, wanted Selection) (journal.Bundle, journal.Pro
 		}
 		key := keys.Signer(ep.Head.Epoch)
 		if key == nil {
-			return no(fmt.Errorf("epoch %d: %w", ep.Head.Epoch, ErrNoKey))
+			return no(noKey(ep.Head.Epoch))
 		}
 		r := journal.Run{Epoch: ep.Head.Epoch, From: first}
 		copy(r.Key[:], key.Public().(ed25519.PublicKey))
@@ -143,12 +143,19 @@ func Export(j Journal, keys Keys, wanted Selection) (journal.Bundle, journal.Pro
 	if len(b.Runs) == 0 {
 		return no(ErrNothing)
 	}
+	return proven(b, witness)
+}
+
+// proven verifies what was made.
+func proven(b journal.Bundle, witness journal.Witness) (journal.Bundle, journal.Proof, error) {
 	p, err := b.Verify(witness)
 	if err != nil {
-		return no(fmt.Errorf("evidence: what was made does not verify: %w", err))
+		return journal.Bundle{}, journal.Proof{}, fmt.Errorf("evidence: what was made does not verify: %w", err)
 	}
 	return b, p, nil
 }
+
+func noKey(epoch uint32) error { return fmt.Errorf("epoch %d: %w", epoch, ErrNoKey) }
 
 // each hands over the entries from first to last of an epoch.
 func each(j Journal, epoch uint32, first, last uint64, do func(seq uint64, raw []byte) error) error {

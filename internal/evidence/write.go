@@ -13,7 +13,10 @@ import (
 )
 
 // Known says whose keys in a bundle the reader knew before.
-type Known struct{ Terminal, Utility bool }
+type Known struct {
+	Terminal bool `json:"terminal"`
+	Utility  bool `json:"utility"`
+}
 
 // Write tells people what a bundle shows and what is proven. Cards and
 // accounts show their last four digits; the bundle has them whole.
@@ -27,11 +30,7 @@ func Write(w io.Writer, b journal.Bundle, p journal.Proof, known Known) error {
 		run := b.Runs[i]
 		line("\nepoch %d, entries %d to %d", run.Epoch, run.From, r.Head.Seq)
 		for _, e := range r.Entries {
-			note := ""
-			if why, held := r.Held[e.Name.Seq]; held {
-				note = "; the utility had not posted it: " + plain(why)
-			}
-			line("  %-24s  %s  %-14s  %s%s", e.Name, clock(e.Wall), actor(e.Actor), said(e), note)
+			line("  %s", rowOf(r, e))
 			if t, err := journal.Begin(e); err == nil {
 				threads[e.Name] = &t
 				order = append(order, e.Name)
@@ -75,6 +74,46 @@ func Write(w io.Writer, b journal.Bundle, p journal.Proof, known Known) error {
 	line("  that nothing came before the first entry of an epoch shown here, or after the last")
 	_, err := w.Write(out.Bytes())
 	return err
+}
+
+// Row is an entry as people read it: cards and accounts by their last four
+// digits, and nothing that is secret.
+type Row struct {
+	Entry string `json:"entry"`
+	Time  string `json:"time"` // by the terminal's clock
+	Who   string `json:"who"`
+	Says  string `json:"says"`
+	Held  string `json:"held,omitempty"` // why the utility had not posted it
+	Acked bool   `json:"acknowledged"`   // the utility holds it
+}
+
+// String is the row on one line.
+func (r Row) String() string {
+	note := ""
+	if r.Held != "" {
+		note = "; the utility had not posted it: " + r.Held
+	}
+	return fmt.Sprintf("%-24s  %s  %-14s  %s%s", r.Entry, r.Time, r.Who, r.Says, note)
+}
+
+// Rows puts the proven entries that are wanted in words; nil wants all.
+func Rows(p journal.Proof, wanted Selection) (out []Row) {
+	for _, r := range p.Runs {
+		for _, e := range r.Entries {
+			if wanted == nil || wanted(e) {
+				out = append(out, rowOf(r, e))
+			}
+		}
+	}
+	return out
+}
+
+func rowOf(r journal.Proven, e journal.Entry) Row {
+	row := Row{Entry: e.Name.String(), Time: clock(e.Wall), Who: actor(e.Actor), Says: said(e), Acked: e.Name.Seq <= r.Through}
+	if why, held := r.Held[e.Name.Seq]; held {
+		row.Held = plain(why)
+	}
+	return row
 }
 
 func clock(ms int64) string { return time.UnixMilli(ms).In(money.CST).Format("2006-01-02 15:04:05") }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -31,4 +32,21 @@ func Acquire(dir string) (io.Closer, error) {
 		return nil, fmt.Errorf("%s: %w", dir, err)
 	}
 	return f, nil // the file stays: removing it would let two lock two files of one name
+}
+
+// Held fails with ErrHeld while another process holds the folder. It makes
+// and keeps nothing.
+func Held(dir string) error {
+	f, err := os.Open(filepath.Join(dir, "lock")) // to read, since the disk may be mounted so
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() // and lets go
+	if err := try(f); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil
 }

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/dianka/dianka/internal/desk/desktest"
+	"github.com/dianka/dianka/internal/evidence"
+	"github.com/dianka/dianka/internal/filelock"
+	"github.com/dianka/dianka/internal/local"
+	"github.com/dianka/dianka/internal/station"
+)
+
+// As a program of its own looks at a terminal's file, so does this one.
+func init() {
+	if len(os.Args) > 1 && os.Args[1] == station.CheckName {
+		main()
+	}
+}
+
+// makeShop makes a terminal's folder and a bundle of all that it did.
+func makeShop(t *testing.T, bundle, folder string) {
+	t.Helper()
+	state := t.TempDir()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	_, stop, err := desktest.CutOff(ctx, state)
+	if err == nil {
+		err = stop()
+	}
+	if err == nil {
+		err = os.CopyFS(folder, os.DirFS(filepath.Join(state, "terminal")))
+	}
+	if err == nil {
+		err = os.Chmod(filepath.Join(folder, "terminal.keys"), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _, err := station.Evidence(ctx, station.Config{Dir: folder}, evidence.Wish{})
+	if err == nil {
+		err = evidence.WriteFile(bundle, b)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// makeLive gives the folder of a terminal that runs as long as the test.
+func makeLive(t *testing.T, folder string) {
+	t.Helper()
+	state := t.TempDir()
+	stop, err := live(state)
+	if err == nil {
+		err = os.Symlink(filepath.Join(state, "terminal"), folder)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestShop runs the scripts of testdata/shop on the folders of real terminals.
+func TestShop(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/shop", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shop": shopCommand, "live": liveCommand, "hold": holdCommand, "alter": alterCommand, "damage": damageCommand},
+	})
+}
+
+// shopCommand is `shop STATE`: a desk that was cut off, closed again.
+func shopCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: shop state")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	_, stop, err := desktest.CutOff(ctx, ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(stop())
+}
+
+// liveCommand is `live STATE`: a desk that was cut off, running until the script ends.
+func liveCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: live state")
+	}
+	stop, err := live(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() {
+		if err := stop(); err != nil {
+			panic(err)
+		}
+	})
+}
+
+// live runs a desk as kioskd does, with its socket.
+func live(state string) (stop func() error, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	d, end, err := desktest.CutOff(ctx, state)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	dir := filepath.Join(state, "terminal")
+	held, err := station.Hold(dir)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, end())
+	}
+	l, err := local.Listen(dir)
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, held.Close(), end())
+	}
+	life, close := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- local.Serve(life, l, station.Local{Station: d.Station}) }()
+	return func() error {
+		close()
+		err := errors.Join(<-done, held.Close(), end())
+		cancel()
+		return err
+	}, nil
+}
+
+// holdCommand is `hold FOLDER`: until the script ends a daemon works there.
+func holdCommand(ts *testscript.TestScript, neg bool, args []string) {
+	held, err := filelock.Acquire(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(func() { held.Close() })
+}
+
+// alterCommand is `alter FILE OLD NEW`, of one length.
+func alterCommand(ts *testscript.TestScript, neg bool, args []string) {
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if len(args[1]) != len(args[2]) || !bytes.Contains(b, []byte(args[1])) {
+		ts.Fatalf("%s does not contain %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), bytes.ReplaceAll(b, []byte(args[1]), []byte(args[2])), 0o600))
+}
+
+// damageCommand is `damage FILE HOW`: what disks do to files.
+func damageCommand(ts *testscript.TestScript, neg bool, args []string) {
+	file := ts.MkAbs(args[0])
+	b, err := os.ReadFile(file)
+	ts.Check(err)
+	switch args[1] {
+	case "cut": // its last part is missing
+		b = b[:len(b)*2/3]
+	case "meta": // both pages that say where everything is
+		clear(b[:8192])
+	case "end":
+		b = b[:len(b)-40]
+	default:
+		ts.Fatalf("damage %s?", args[1])
+	}
+	ts.Check(os.WriteFile(file, b, 0o600))
+}
