@@ -75,7 +75,7 @@ func makeLive(t *testing.T, folder string) {
 func TestShop(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/shop", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shop": shopCommand, "live": liveCommand, "hold": holdCommand, "alter": alterCommand, "damage": damageCommand},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shop": shopCommand, "live": liveCommand, "serving": servingCommand, "alter": alterCommand, "damage": damageCommand},
 	})
 }
 
@@ -135,8 +135,8 @@ func live(state string) (stop func() error, err error) {
 	}, nil
 }
 
-// holdCommand is `hold FOLDER`: until the script ends a daemon works there.
-func holdCommand(ts *testscript.TestScript, neg bool, args []string) {
+// servingCommand is `serving FOLDER`: until the script ends a daemon works there.
+func servingCommand(ts *testscript.TestScript, neg bool, args []string) {
 	held, err := filelock.Acquire(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Defer(func() { held.Close() })
