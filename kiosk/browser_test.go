@@ -216,7 +216,7 @@ func TestBrowserCounter(t *testing.T) {
 	b.Run(chromedp.Focus(chromedp.CSS(kiosktest.ID("lost-number"))))
 	b.Press("\r")
 	b.Says("confirm-text", "…4821")
-	b.Says("confirm-text", lost[:4]+" "+lost[4:8]+" "+lost[8:12]+" "+lost[12:16]+" "+lost[16:])
+	b.Says("confirm-text", lost[:4]+"\u00a0"+lost[4:8]+"\u00a0"+lost[8:12]+"\u00a0"+lost[12:16]+"\u00a0"+lost[16:])
 	b.Look("counter-lost-sure", 14, 44, "1024x768")
 	if f.blocked[cardA] {
 		t.Fatal("stopped before anybody looked twice")
