@@ -10,6 +10,7 @@ import (
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/kiosk/kiosktest"
+	"github.com/dianka/dianka/printer/printertest"
 )
 
 func serve(t *testing.T, f *fake, sim bool) string {
@@ -215,6 +216,7 @@ func TestBrowserCounter(t *testing.T) {
 	b.Run(chromedp.Focus(chromedp.CSS(kiosktest.ID("lost-number"))))
 	b.Press("\r")
 	b.Says("confirm-text", "…4821")
+	b.Says("confirm-text", lost[:4]+"\u00a0"+lost[4:8]+"\u00a0"+lost[8:12]+"\u00a0"+lost[12:16]+"\u00a0"+lost[16:])
 	b.Look("counter-lost-sure", 14, 44, "1024x768")
 	if f.blocked[cardA] {
 		t.Fatal("stopped before anybody looked twice")
@@ -263,6 +265,40 @@ func TestBrowserCounter(t *testing.T) {
 	b.Says("closings", "第 1 班")
 	b.Look("counter-closings", 14, 44, "1024x768")
 	b.Quiet("400", "422", "404", "409")
+}
+
+// TestBrowserPaper: without paper no cash is booked until the clerk goes on
+// without a slip; the slip comes later, and the result stays what it was.
+func TestBrowserPaper(t *testing.T) {
+	t.Parallel()
+	r := newPrintRig(t)
+	h := httptest.NewServer(r.s)
+	t.Cleanup(func() { r.s.stop(); h.CloseClientConnections(); h.Close() })
+	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), h.URL, 1024, 768)
+	b.Open("/clerk")
+	b.See("login")
+	b.TypeIn("login-pin", "2468\r")
+	b.Until("logged in", `document.querySelector('[data-testid="login"]').hidden`)
+	b.Says("card-balance", "¥120.00")
+	r.sim.Set(func(c *printertest.Condition) { c.PaperOut = true })
+	b.Press(kb.F2)
+	b.TypeIn("amount", "50\r")
+	b.Until("the cash is proposed", `document.activeElement.name === "tendered" && document.activeElement.value === "50.00"`)
+	kiosktest.Eval[bool](b, `(() => { const e = document.querySelector('[data-testid="amount"]'); e.focus(); e.select(); return true; })()`)
+	b.Press("60")
+	b.Until("and goes with its amount", `document.querySelector('[data-testid="tendered"]').value === ""`)
+	b.Press("\r\r")
+	b.See("no-slip")
+	b.Look("paper-refusal", 14, 44, "1024x768")
+	b.Press(kb.F1)
+	b.Settled("成功")
+	r.sim.Set(func(c *printertest.Condition) { c.PaperOut = false })
+	b.Press(kb.F1)
+	b.Says("result-facts", "已打印")
+	b.Says("result-verdict", "成功")
+	b.Look("paper-later", 14, 44, "1024x768")
+	r.papers(t, 1)
+	b.Quiet("503")
 }
 
 // TestBrowserStaff: a manager adds a person, who must choose a PIN and can do no

@@ -53,6 +53,7 @@ function moving(path, body, sent = {}) {
       show(await money(path, body), sent);
     } catch (e) {
       if (e instanceof Refused && e.body.code !== "uncertain") {
+        if (e.body.code === "printer") e.body.without = { path, body: { ...body, no_slip: true } };
         if (state.view === "confirm" && state.mode !== "void") state.view = ["topup", "sell"].includes(state.mode) ? "cash" : state.mode;
         throw e;
       }
@@ -140,6 +141,7 @@ export function draw() {
   drawList(s);
   view(state.view);
   drawRefusal($("refusal"), locked ? null : state.refusal, ["topup", "sell"].includes(state.mode) && state.view === "cash");
+  $("no-slip").hidden = locked || !state.refusal?.without;
   views[state.view]?.(s);
 }
 
@@ -409,7 +411,7 @@ form("cash").addEventListener("submit", (e) => {
   const amount = fen(f.amount.value || (state.mode === "sell" ? "0" : ""));
   if (amount === null || state.busy) return;
   if (f.tendered.value === "" || document.activeElement === f.amount) {
-    if (f.tendered.value === "") f.tendered.value = yuan(amount + deposit).replace(/[¥,]/g, "");
+    fill(f.tendered, amount + deposit);
     f.tendered.focus();
     f.tendered.select();
     draw();
@@ -458,7 +460,7 @@ form("bill").addEventListener("submit", (e) => {
   const amount = fen(f.amount.value), tendered = fen(f.tendered.value);
   if (!amount) { f.amount.focus(); return; }
   if (tendered === null || document.activeElement === f.amount) {
-    if (f.tendered.value === "") f.tendered.value = plain(amount);
+    fill(f.tendered, amount);
     draw();
     f.tendered.focus();
     f.tendered.select();
@@ -467,6 +469,17 @@ form("bill").addEventListener("submit", (e) => {
   if (!$("bill-commit").disabled) commit("/api/v1/bills", { account: state.bill.account, amount, tendered });
 });
 const plain = (f) => yuan(f).replace(/[¥,]/g, "");
+// fill proposes the exact cash. A proposal was not typed: it goes when the
+// amount changes, else a cash that is short would hold up Enter.
+function fill(field, sum) {
+  if (field.value !== "") return;
+  field.value = plain(sum);
+  field.dataset.proposed = field.value;
+}
+for (const f of [form("cash"), form("bill")]) {
+  f.amount.addEventListener("input", () => { if (f.tendered.value === f.tendered.dataset.proposed) f.tendered.value = ""; });
+  f.tendered.addEventListener("input", () => delete f.tendered.dataset.proposed);
+}
 function look(number, then) {
   return trying(async () => {
     if (!/^\d{10}$/.test(number)) {
@@ -511,14 +524,21 @@ export const keys = {
   F6: () => start("bill"),
   F7: () => trying(async () => { state.log = (await call("GET", "/api/v1/card/history")).records; state.view = "history"; }),
   F8: () => { form("shift").reset(); go("shift"); },
-  F1: () => prints[state.view]?.(),
+  F1: () => (prints[state.view] ?? withoutSlip)(),
   F9: () => (state.view === "result" ? state.owed && send(`/api/v1/transactions/${state.owed.id}/cash-returned`, {}) : go("more")),
   F10: () => trying(async () => { await call("POST", "/api/v1/logout", {}); state.receipt = state.bill = null; state.view = "home"; await refresh(); }),
 };
+// withoutSlip asks for what the printer held up once more, to be done without
+// paper. The wish lives and dies with its refusal.
+function withoutSlip() {
+  const w = state.refusal?.without;
+  return w && send(w.path, w.body);
+}
 // print prints the slip of what is shown, again when it came out before.
 function print() {
   return trying(async () => {
-    state.receipt = await call("POST", `/api/v1/transactions/${state.receipt.id}/print`, { lang: document.documentElement.lang });
+    const r = state.receipt;
+    r.slip = await call("POST", `/api/v1/transactions/${r.id}/print`, { lang: document.documentElement.lang });
   });
 }
 const homeKeys = { F2: "do-topup", F3: "do-redeem", F4: "do-sell", F7: "do-history", F8: "do-shift" };
@@ -551,7 +571,7 @@ addEventListener("keydown", (e) => {
     home();
   }
 });
-for (const f of $$("form")) f.addEventListener("input", () => { if (f === form("redeem") && state.bill && f.account.value !== state.bill.account) state.bill = null; draw(); });
+for (const f of $$("form")) f.addEventListener("input", () => { if (f === form("redeem") && state.bill && f.account.value !== state.bill.account) state.bill = null; if (state.refusal?.without) state.refusal = null; draw(); });
 $("ask-again").addEventListener("click", () => state.lost && send(state.lost.path, state.lost.body));
 
 loginForm.addEventListener("submit", (e) => {

@@ -70,6 +70,7 @@ function accept(s) {
   // Another screen's transaction had the card. What it did is the daemon's to
   // say, and what was typed here was typed for another balance.
   const moved = personal.includes(state.view) && had && had === c.number && (state.watched || (c.balance !== null && c.balance !== state.balance));
+  const begun = state.view !== "choose"; // else nothing is lost that was typed
   const watched = state.watched;
   state.watched = false;
   const out = s.stopped || !s.psam.present || s.psam.problem || !s.reader;
@@ -79,7 +80,7 @@ function accept(s) {
   else if (had && !c.number && state.view === "take") bye();
   else if (moved) clear("attract");
   const showEnd = (first && s.session.role === "kiosk") || (watched && state.watchedBy === "kiosk");
-  arrive(showEnd ? "end" : moved ? "moved" : "");
+  arrive(showEnd ? "end" : moved && begun ? "moved" : "");
   draw();
 }
 
@@ -94,7 +95,12 @@ async function tell(c) {
   for (const id of c.settled ?? []) {
     try {
       const r = await call("GET", `/api/v1/transactions/${id}`);
-      if (state.status.card.number === c.number) state.settled = r;
+      if (state.status.card.number !== c.number) return;
+      state.settled = r;
+      if (state.view === "result" && state.receipt?.id === id && state.receipt.overall === "unknown" && r.overall !== "unknown") {
+        state.receipt = r;
+        show(r);
+      }
     } catch { return; } // the card is gone, or the clerk can look it up
   }
   draw();

@@ -71,7 +71,7 @@ views.lost = () => {
 form("lost").addEventListener("submit", (e) => {
   e.preventDefault();
   if ($("lost-commit").disabled) return;
-  const text = () => { views.lost(); return $("lost-commit").textContent; };
+  const text = () => { views.lost(); return `${$("lost-commit").textContent} · ${card().replace(/(\d{4})(?=\d)/g, "$1\u00a0")}`; };
   state.pending = { path: state.wish === "block" ? "/api/v1/blocks" : "/api/v1/replacements", body: { card: card(), reason: form("lost").why.value }, text, title: "lost_card.sure_title", hint: "lost_card.sure" };
   go("confirm");
 });
