@@ -82,6 +82,9 @@ func TestBrowserClerk(t *testing.T) {
 	b.See("confirm-text")
 	b.Look("clerk-confirm", 14, 44, "1024x768")
 	b.Press(kb.Enter)
+	b.See("commit")
+	b.Until("what was typed is kept", `document.querySelector('[data-testid="amount"]').value === "300"`)
+	b.Press(kb.Escape)
 	b.See("do-topup")
 	if n := len(f.list); n != 1 {
 		t.Fatalf("%d transactions after a large amount was only entered", n)

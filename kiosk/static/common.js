@@ -54,7 +54,7 @@ export function yuan(fen) {
 
 // fen reads yuan as a person types them, or gives null.
 export function fen(text) {
-  const m = /^(\d{1,7})(?:\.(\d{1,2}))?$/.exec(text.trim());
+  const m = /^(\d{1,7})(?:\.(\d{1,2}))?$/.exec(text.normalize("NFKC").trim());
   return m ? Number(m[1]) * 100 + Number((m[2] ?? "").padEnd(2, "0")) : null;
 }
 

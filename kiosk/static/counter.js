@@ -18,15 +18,20 @@ const wanting = (field) => t(field.value.trim() ? "clerk.bad_amount" : "clerk.ty
 const BIG = 20000; // fen: above, the commit key isn't the default
 
 export function go(name) {
+  if (name === "confirm") state.from = state.view;
   state.view = name;
   state.refusal = null;
   draw();
   const shown = document.querySelector(`[data-view="${name}"]`);
   const away = name === "confirm" && form("confirm").querySelector(".second").hidden; // Enter must not commit
   const field = [...shown.querySelectorAll("input")].find((e) => e.offsetParent);
-  (away ? $("confirm-back") : field ?? [...shown.querySelectorAll("button.first")].find((e) => e.offsetParent))?.focus();
+  const button = [...shown.querySelectorAll("button.first"), ...shown.querySelectorAll("li button:enabled")].find((e) => e.offsetParent);
+  (away ? $("confirm-back") : field ?? button)?.focus();
+  if (!field) $("stage").scrollTop = 0;
 }
 export const home = () => { state.receipt = state.lost = state.pending = state.bill = state.owed = null; go("home"); };
+// back leaves a question for the form that it is about, and all else for the first view.
+const back = () => (state.view === "confirm" && form(state.from) ? go(state.from) : home());
 
 // trying runs a call and shows a refusal where the person is.
 export async function trying(fn) {
@@ -252,7 +257,7 @@ export const views = {
     $("settled").replaceChildren(...settled.map((r) => {
       const b = el("button", "settled");
       b.type = "button";
-      b.append(glyph(r.overall), el("span", "", `${t("settled", { slip: r.id })} ${say(r.sentence)}`));
+      b.append(glyph(r.overall), el("span", "", `${t("settled", { slip: r.id })} ${r.amount ? `${yuan(r.amount)} · ` : ""}${say(r.sentence)}${r.cash_owed ? ` ${t("clerk.cash_owed")}` : ""}`));
       b.addEventListener("click", () => { state.receipt = r; state.lost = null; state.sent = {}; go("result"); });
       return b;
     }));
@@ -402,7 +407,8 @@ export function commit(path, body, text) {
 export async function send(path, body) {
   state.moving = true;
   try { await moving(path, body); } finally { state.moving = false; draw(); }
-  $("finish").offsetParent && (state.owed ? $("cash-returned") : $("finish")).focus();
+  // A second Enter of the same hand must not throw the result away.
+  setTimeout(() => $("finish").offsetParent && (state.owed ? $("cash-returned") : $("finish")).focus(), 700);
 }
 
 form("cash").addEventListener("submit", (e) => {
@@ -553,7 +559,7 @@ function press(key) {
   keys[key]();
 }
 for (const b of $$("[data-key]")) b.addEventListener("click", () => press(b.dataset.key));
-for (const b of $$("[data-back]")) b.addEventListener("click", () => !state.busy && home());
+for (const b of $$("[data-back]")) b.addEventListener("click", () => !state.busy && back());
 for (const b of $$("[data-yuan]")) {
   b.addEventListener("click", () => {
     const f = form("cash");
@@ -568,9 +574,13 @@ addEventListener("keydown", (e) => {
     e.preventDefault();
     press(e.key);
   } else if (e.key === "Escape" && !state.busy && $("login").hidden && $("working").hidden) {
-    home();
+    back();
   }
 });
+// A Chinese keyboard may be left at full width.
+addEventListener("input", (e) => {
+  if (e.target.inputMode && !e.isComposing && /[\uFF0E\uFF10-\uFF19]/.test(e.target.value)) e.target.value = e.target.value.normalize("NFKC");
+}, true);
 for (const f of $$("form")) f.addEventListener("input", () => { if (f === form("redeem") && state.bill && f.account.value !== state.bill.account) state.bill = null; if (state.refusal?.without) state.refusal = null; draw(); });
 $("ask-again").addEventListener("click", () => state.lost && send(state.lost.path, state.lost.body));
 

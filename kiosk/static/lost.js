@@ -31,7 +31,10 @@ views.claim = (s) => {
 };
 form("claim").addEventListener("submit", (e) => {
   e.preventDefault();
-  const slip = form("claim").slip.value.trim();
+  // The short number on the counter's own list will do for its own slips.
+  let slip = form("claim").slip.value.normalize("NFKC").trim();
+  if (/^\d{1,11}$/.test(slip)) slip = `${state.status.epoch}-${slip}`;
+  if (/^\d{1,10}-\d{1,20}$/.test(slip)) slip = `${state.status.terminal}-${slip}`;
   trying(async () => {
     state.claim = null;
     if (!/^\d{12}-\d{1,10}-\d{1,20}$/.test(slip)) {
