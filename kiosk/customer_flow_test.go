@@ -356,14 +356,18 @@ func printing(t *testing.T, s *Server) string {
 	return h.URL
 }
 
+// printerSays lets a page believe of the printer what window.printer says, and
+// the server that a slip was wanted.
+const printerSays = `{ window.printer = "ok"; const parse = JSON.parse; JSON.parse = (s) => { const v = parse(s); if (v?.psam) v.printer = { state: window.printer }; return v; };
+		const real = window.fetch; window.fetch = (u, o) => { if (o?.body && u.endsWith("/redemptions")) { const { no_slip, ...rest } = parse(o.body); window.noSlip = no_slip; o.body = JSON.stringify(rest); } return real(u, o); }; }`
+
 // Without paper the customer knows before paying, no slip is asked for, and
 // the picture stays on the screen when the card is gone.
 func TestBrowserKioskNoPaper(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), printing(t, newServer(t, f)), 1024, 768)
-	b.Inject(`{ window.printer = "ok"; const parse = JSON.parse; JSON.parse = (s) => { const v = parse(s); if (v?.psam) v.printer = { state: window.printer }; return v; };
-		const real = window.fetch; window.fetch = (u, o) => { if (o?.body && u.endsWith("/redemptions")) { const { no_slip, ...rest } = parse(o.body); window.noSlip = no_slip; o.body = JSON.stringify(rest); } return real(u, o); }; }`)
+	b.Inject(printerSays)
 	b.Open("/kiosk")
 	pay := func() {
 		t.Helper()
@@ -414,6 +418,36 @@ func TestBrowserKioskNoPaper(t *testing.T) {
 		b.See("attract")
 		nothingLeft(t, b, "after a slip on the screen")
 	}
+	b.Quiet()
+}
+
+// Off line and without paper is the most that stands on one screen.
+func TestBrowserKioskOfflineNoPaper(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), printing(t, newServer(t, f)), 1024, 768)
+	b.Inject(printerSays)
+	b.Open("/kiosk")
+	b.Run(chromedp.Evaluate[chromedp.Void](`window.printer = "paper_out"`))
+	f.with(func() { f.status.Online = false })
+	b.Says("banner", "没有联网")
+	f.insert(cardA)
+	b.Click("pay-other")
+	typeAccount(b, nobody)
+	b.Click("account-next")
+	b.Says("account-title", "再输一遍")
+	typeAccount(b, nobody)
+	b.Click("account-next")
+	b.Click("other-amount")
+	b.Click("amount-1")
+	b.Survey("kiosk-23-offline-amount")
+	b.Click("amount-next")
+	b.Says("no-paper", "打不出凭条")
+	b.Survey("kiosk-24-offline-nopaper")
+	b.Click("confirm-pay")
+	b.Says("result-verdict", "缴费成功")
+	b.Until("the picture is there", `document.querySelector('[data-testid="slip"]').naturalWidth > 0`)
+	b.Survey("kiosk-25-offline-slip")
 	b.Quiet()
 }
 

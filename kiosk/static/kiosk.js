@@ -198,7 +198,7 @@ function draw() {
     if (li.className === "now") li.setAttribute("aria-current", "step"); else li.removeAttribute("aria-current");
   }
   if (!s) return;
-  $("banner").hidden = s.link.online || ["closed", "trouble", "bye", "take"].includes(name);
+  $("banner").hidden = s.link.online || ["closed", "trouble", "bye", "take", "result"].includes(name);
   $("banner").textContent = t("kiosk.offline", { time: time(s.link.last_sync, s.now), limit: yuan(s.limits.redeem_max) });
   for (const id of ["choose", "account", "bill", "amount", "confirm"]) {
     const box = $(`${id}-refusal`);
