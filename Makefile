@@ -7,7 +7,7 @@ LISTEN  ?= 127.0.0.1:8095
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -ldflags "-X main.version=$(VERSION)"
 
-.PHONY: build run clean-state test check bench fuzz fuzz-night faults soak sim mutants
+.PHONY: build run clean-state test check bench fuzz fuzz-night faults soak sim mutants guides
 
 # With PC/SC, for this machine.
 build:
@@ -28,13 +28,16 @@ endif
 clean-state:
 	rm -rf $(STATE)
 
-# Everything, race detector on: unit tests, fuzz corpora, a real private
-# pcscd with the virtual reader, a real browser, the whole tour. Then, without
-# the detector, what has one goroutine at work and runs many times as fast so:
-# the fixed seeds of the simulated world, and the built binaries under faults.
+# Everything: unit tests, fuzz corpora, a real private pcscd with the virtual
+# reader, the whole tour, under the race detector. Then, without it, what has one
+# goroutine of ours at work or runs many times as fast so: the pages in a real
+# browser, the commands of cardtool, the fixed seeds of the simulated world, and
+# the built binaries under faults.
+REQUIRE := DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 DIANKA_REQUIRE_AXE=1
 test: check
-	DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 DIANKA_REQUIRE_AXE=1 $(GO) test -race -timeout 25m $$($(GO) list ./... | grep -v '/internal/realfault$$')
-	$(GO) test -count=1 -timeout 25m ./internal/world ./internal/realfault
+	$(REQUIRE) $(GO) test -race -timeout 25m -skip '^TestBrowser' $$($(GO) list ./... | grep -v '/internal/realfault$$\|/cmd/cardtool$$')
+	$(REQUIRE) $(GO) test -timeout 25m -run '^TestBrowser' ./kiosk
+	$(REQUIRE) $(GO) test -count=1 -timeout 25m ./internal/world ./internal/realfault ./cmd/cardtool
 
 check:
 	@packaging/install-deps test
@@ -85,3 +88,7 @@ sim:
 # Deliberate bugs, one at a time, each of which a test must catch.
 mutants:
 	$(GO) run ./internal/mutants
+
+# The pictures of the guides in docs, of the screens as they are now.
+guides:
+	DIANKA_GUIDES=$(CURDIR)/docs/pictures $(GO) test -count=1 -run '^TestGuides$$' ./internal/desk

@@ -27,7 +27,7 @@ var Panels = []Panel{
 // 60 dp) and 2.5 mm between them; capitals of 4.8 mm where a person reads in
 // order to act; other text 18 dp, in elder mode 30 dp, with lines 1.3 apart;
 // contrast 4.5:1 and with high contrast 7:1. And nothing may be cut off,
-// covered or outside the screen. A capital of the CJK fonts is 0.733 of the
+// covered or outside the screen, and no sign may be missing. A capital of the CJK fonts is 0.733 of the
 // font's size.
 const measure = `((perInch, elder, contrast) => {
   const bad = [], mm = (n) => n * perInch / 25.4, dp = (n) => n * perInch / 160;
@@ -40,6 +40,7 @@ const measure = `((perInch, elder, contrast) => {
   if (document.documentElement.scrollWidth > innerWidth) bad.push("the page is wider than the screen: " + document.documentElement.scrollWidth);
   if (document.body.scrollHeight > innerHeight + 1) bad.push("the page is higher than the screen: " + document.body.scrollHeight);
   for (const m of document.querySelectorAll("main, main > section")) if (m.getClientRects().length && m.scrollHeight > m.clientHeight + 1) bad.push("too much for the screen: " + name(m).slice(0, 20) + " " + m.scrollHeight + " in " + m.clientHeight);
+  for (const u of document.querySelectorAll("use")) if (u.getAttribute("href") && !document.querySelector(u.getAttribute("href"))) bad.push("no such sign: " + u.getAttribute("href"));
   const targets = shown.filter((e) => e.matches("button, a, select, input"));
   const least = mm(elder ? 20 : 15), between = mm(2.5);
   targets.forEach((e, i) => {
