@@ -112,7 +112,7 @@ type made struct {
 func load(o Options) (*disk, error) {
 	d := &disk{names: map[string]*file{}, current: map[string]*file{}, made: map[string]*made{}}
 	err := filepath.WalkDir(o.Base, func(p string, e os.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
+		if err != nil || !e.Type().IsRegular() { // a socket has no content to lose
 			return err
 		}
 		b, err := os.ReadFile(p)
