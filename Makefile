@@ -31,13 +31,14 @@ clean-state:
 # Everything: unit tests, fuzz corpora, a real private pcscd with the virtual
 # reader, the whole tour, under the race detector. Then, without it, what has one
 # goroutine of ours at work or runs many times as fast so: the pages in a real
-# browser, the commands of cardtool, the fixed seeds of the simulated world, and
-# the built binaries under faults.
+# browser, the commands, kills and pulled cards at every exchange, the fixed seeds
+# of the simulated world, and the built binaries under faults.
 REQUIRE := DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 DIANKA_REQUIRE_AXE=1
+RACELESS := ^TestBrowser|^TestKilledEverywhere$$|^TestPulledEverywhere$$
 test: check
-	$(REQUIRE) $(GO) test -race -timeout 25m -skip '^TestBrowser' $$($(GO) list ./... | grep -v '/internal/realfault$$\|/cmd/cardtool$$')
-	$(REQUIRE) $(GO) test -timeout 25m -run '^TestBrowser' ./kiosk
-	$(REQUIRE) $(GO) test -count=1 -timeout 25m ./internal/world ./internal/realfault ./cmd/cardtool
+	$(REQUIRE) $(GO) test -race -timeout 25m -skip '$(RACELESS)' $$($(GO) list ./... | grep -v '/internal/realfault$$\|/cmd/')
+	$(REQUIRE) $(GO) test -timeout 25m -run '$(RACELESS)' ./kiosk ./internal/desk
+	$(REQUIRE) $(GO) test -count=1 -timeout 25m ./internal/world ./internal/realfault ./cmd/...
 
 check:
 	@packaging/install-deps test
