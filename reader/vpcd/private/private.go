@@ -71,6 +71,9 @@ type Service struct {
 // not have used PC/SC before, unless with the same dir: the client library
 // reads it once. Service ends with ctx, with Stop, or with this process.
 func Start(ctx context.Context, dir string) (*Service, error) {
+	if !called {
+		return nil, errors.New("private: the program has not called Inside")
+	}
 	if err := possible(); err != nil {
 		return nil, err
 	}
@@ -169,10 +172,15 @@ func pcscd() (string, error) {
 	return exec.LookPath("/usr/sbin/pcscd")
 }
 
+// called says that this program is able to be the inside. Without it the
+// program started inside would start another, and so on until nothing else runs.
+var called bool
+
 // Inside is to be called first in main. In a run that Start made it does what
 // is to be done inside the namespaces and does not return; else it does
 // nothing.
 func Inside() {
+	called = true
 	dir := os.Getenv(insideEnv)
 	if dir == "" {
 		return
