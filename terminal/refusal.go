@@ -27,8 +27,10 @@ const (
 	CodePINBlocked      Code = "pin_blocked"
 	CodePINNeeded       Code = "pin_needed"
 	CodeBalanceLow      Code = "balance_low"
-	CodeAmount          Code = "amount"   // zero, negative or beyond any limit
-	CodeTendered        Code = "tendered" // less cash than the amount
+	CodeBalanceMoved    Code = "balance_moved" // the card holds something else than the screen showed
+	CodeCardEmpty       Code = "card_empty"    // nothing is on the card
+	CodeAmount          Code = "amount"        // zero, negative or beyond any limit
+	CodeTendered        Code = "tendered"      // less cash than the amount
 	CodeTopUpMin        Code = "topup_min"
 	CodeTopUpMax        Code = "topup_max"
 	CodeOfflineMax      Code = "offline_max" // one off-line top-up
