@@ -45,6 +45,7 @@ const (
 	CodeHotlistOld      Code = "hotlist_old"
 	CodeNoLimits        Code = "no_limits" // the utility never sent limits
 	CodeNoLink          Code = "no_link"   // this can only be done on line
+	CodeNoAnswer        Code = "no_answer" // the utility did not answer: what was not certain still is not
 	CodeNoPSAM          Code = "no_psam"
 	CodeNoLoadSAM       Code = "no_load_sam"
 	CodeSAMSwapped      Code = "sam_swapped"      // not the SAM that this terminal was enrolled with
