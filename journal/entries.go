@@ -244,6 +244,7 @@ const (
 	PurposeVoidTopUp Purpose = 2 // value goes back to the shop; Ref is the VoidRequest
 	PurposeTopUp     Purpose = 3 // cash becomes value
 	PurposeFirstLoad Purpose = 4 // as top-up; Ref is the CardSale
+	PurposeEmpty     Purpose = 5 // the whole balance of a damaged card that still reads becomes a claim under the intent's name
 )
 
 // AccountSeen tells how sure the terminal was of the account's number.
@@ -263,7 +264,7 @@ type PurchaseIntent struct {
 	Token      Token
 	Purpose    Purpose
 	Card       money.CardNumber
-	Account    money.AccountNumber // zero for a void
+	Account    money.AccountNumber // of PurposeRedeem, else zero
 	Seen       AccountSeen
 	Amount     money.Fen
 	Before     money.Fen // balance that the card showed

@@ -86,7 +86,7 @@ func TypesOfStaff() []Type {
 // Deed is a stable word for what the person of an OfStaff entry did: that of
 // its Act, or "shift_open", "shift_close", "topup", "first_load",
 // "redemption", "void_debit", "cash_returned", "sale", "void", "bill", "claim",
-// "block", "replace", "shift_tally", "shift_difference", "stock_receipt",
+// "block", "replace", "emptied", "shift_tally", "shift_difference", "stock_receipt",
 // "stock_count"; "" for an entry of another kind.
 func Deed(e Entry) string {
 	switch b := e.Body.(type) {
@@ -102,8 +102,11 @@ func Deed(e Entry) string {
 		}
 		return "topup"
 	case *PurchaseIntent:
-		if b.Purpose == PurposeVoidTopUp {
+		switch b.Purpose {
+		case PurposeVoidTopUp:
 			return "void_debit"
+		case PurposeEmpty:
+			return "emptied"
 		}
 		return "redemption"
 	case *CashReturned:

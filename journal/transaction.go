@@ -21,10 +21,11 @@ const (
 	KindSale       Kind = 3
 	KindVoid       Kind = 4 // the VoidRequest; its debit is KindVoidDebit
 	KindVoidDebit  Kind = 5
-	KindBill       Kind = 6 // paid in cash
-	KindClaim      Kind = 7 // paid out; a load with the money is a KindTopUp whose Parent it is
-	KindBlock      Kind = 8 // of a lost card
-	KindReplace    Kind = 9 // of a damaged card: the request
+	KindBill       Kind = 6  // paid in cash
+	KindClaim      Kind = 7  // paid out; a load with the money is a KindTopUp whose Parent it is
+	KindBlock      Kind = 8  // of a lost card
+	KindReplace    Kind = 9  // of a damaged card: the request
+	KindEmptied    Kind = 10 // the debit that takes the balance off a damaged card that still reads
 )
 
 // Begins reports whether an entry of this type begins a transaction.
@@ -95,6 +96,8 @@ func Begin(e Entry) (Transaction, error) {
 		t.Kind, t.Token, t.Card, t.Account, t.Amount, t.Purchase = KindRedemption, b.Token, b.Card, b.Account, b.Amount, b
 		if b.Purpose == PurposeVoidTopUp {
 			t.Kind = KindVoidDebit
+		} else if b.Purpose == PurposeEmpty {
+			t.Kind = KindEmptied
 		}
 	case *LoadIntent:
 		t.Kind, t.Token, t.Card, t.Amount, t.Load = KindTopUp, b.Token, b.Card, b.Amount, b

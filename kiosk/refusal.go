@@ -165,6 +165,7 @@ var kinds = map[journal.Kind]string{
 	journal.KindClaim:      "claim",
 	journal.KindBlock:      "block",
 	journal.KindReplace:    "replace",
+	journal.KindEmptied:    "emptied",
 }
 
 var results = map[journal.Result]string{

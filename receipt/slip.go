@@ -13,7 +13,7 @@ import (
 var kinds = map[journal.Kind]string{
 	journal.KindRedemption: "redemption", journal.KindTopUp: "topup", journal.KindSale: "sale",
 	journal.KindVoid: "void", journal.KindVoidDebit: "void_debit", journal.KindBill: "cash_bill",
-	journal.KindClaim: "claim", journal.KindBlock: "block", journal.KindReplace: "replace",
+	journal.KindClaim: "claim", journal.KindBlock: "block", journal.KindReplace: "replace", journal.KindEmptied: "emptied",
 }
 
 var results = map[journal.Result]string{

@@ -371,10 +371,8 @@ func intentOf(tx journal.Transaction) journal.Body {
 	return nil
 }
 
-// inquireDecision settles one unknown decision.
-func (t *Terminal) inquireDecision(ctx context.Context, tx journal.Transaction) error {
-	wait, cancel := context.WithTimeout(ctx, inquireWait)
-	defer cancel()
+// inquireDecision settles one unknown decision; wait bounds the question.
+func (t *Terminal) inquireDecision(ctx, wait context.Context, tx journal.Transaction) error {
 	a, err := t.question(wait, tx.Name, intentOf(tx), true)
 	if err != nil {
 		return err

@@ -85,6 +85,12 @@ func (t *Terminal) checkRedeem(amount money.Fen) error {
 	if amount > l.RedeemMax {
 		return refuseLimit(CodeRedeemMax, l.RedeemMax)
 	}
+	return t.checkDebit(l)
+}
+
+// checkDebit refuses a debit of whatever amount by what is known of stolen
+// cards, and by what waits to be sent.
+func (t *Terminal) checkDebit(l wire.Limits) error {
 	var hotlistAt time.Time // zero: never received, older than any limit
 	if h, ok := t.section(wire.SectionHotlist); ok {
 		hotlistAt = time.UnixMilli(h.Issued)
@@ -103,8 +109,8 @@ type debit struct {
 	Token   journal.Token
 	Who     Who
 	Purpose journal.Purpose
-	Parent  journal.Ref // the VoidRequest of a void
-	Account money.AccountNumber
+	Parent  journal.Ref         // the VoidRequest of a void
+	Account money.AccountNumber // of a redemption
 	Seen    journal.AccountSeen
 	Amount  money.Fen
 }

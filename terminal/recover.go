@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -216,14 +217,20 @@ func (t *Terminal) inquire(ctx context.Context) error {
 		return err
 	}
 	t.inquiredAt = time.Now()
+	return t.inquireEnd(ctx, tx, hash, inquireWait)
+}
+
+// inquireEnd asks how one unknown transaction ended, and writes what the
+// utility says. An answer that tells nothing leaves it unknown.
+func (t *Terminal) inquireEnd(ctx context.Context, tx journal.Transaction, hash journal.Hash, patience time.Duration) error {
+	wait, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if intentOf(tx) != nil {
-		if err := t.inquireDecision(ctx, tx); err != nil {
+		if err := t.inquireDecision(ctx, wait, tx); err != nil {
 			return fmt.Errorf("ask how %s ended: %w", tx.Name, err)
 		}
 		return nil
 	}
-	wait, cancel := context.WithTimeout(ctx, inquireWait)
-	defer cancel()
 	a, err := t.cfg.Host.Ask(wait, tx.Name)
 	if err != nil {
 		return fmt.Errorf("ask how %s ended: %w", tx.Name, err)
@@ -277,8 +284,55 @@ func (t *Terminal) nextInquiry(ctx context.Context) (journal.Transaction, journa
 	}
 	tx := list[t.inquired%len(list)]
 	t.inquired++
-	hash, _, err = t.cfg.Store.EntriesOf(tx.Name.Epoch, tx.Name.Seq+1, 1, 1)
+	hash, err = t.hashAfter(tx)
 	return tx, hash, err
+}
+
+func (t *Terminal) hashAfter(tx journal.Transaction) (journal.Hash, error) {
+	hash, _, err := t.cfg.Store.EntriesOf(tx.Name.Epoch, tx.Name.Seq+1, 1, 1)
+	return hash, err
+}
+
+// AskAgain asks the utility at once about a transaction that is unknown, or
+// whose child is, for a person who waits. It asks under the name that it has:
+// what the utility decided stands, and what it did not decide until now it
+// never will. It begins nothing. The receipt is as it stands then, perhaps
+// still unknown; of one that is settled it asks nothing. It fails with
+// CodeNotFound, CodeNoLink, or CodeNoAnswer.
+func (t *Terminal) AskAgain(ctx context.Context, n journal.Name) (Receipt, error) {
+	rc, err := t.Transaction(n)
+	if err != nil {
+		return Receipt{}, err
+	}
+	tx := rc.Transaction
+	if rc.Child != nil && rc.Child.Result == journal.Unknown {
+		tx = *rc.Child
+	}
+	if tx.Result != journal.Unknown {
+		return rc, nil // one without an outcome is under way: its own question has no answer yet
+	}
+	if !t.cfg.Host.Online() {
+		return Receipt{}, refuse(CodeNoLink)
+	}
+	hash, err := t.hashAfter(tx)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if intentOf(tx) == nil { // of a card the utility knows only what was sent
+		wait, cancel := context.WithTimeout(ctx, t.cfg.HostWait)
+		err := t.cfg.Host.Flush(wait)
+		cancel()
+		if err != nil {
+			return Receipt{}, refuseCause(CodeNoAnswer, err)
+		}
+	}
+	var r *Refusal
+	if err := t.inquireEnd(ctx, tx, hash, t.cfg.HostWait); errors.As(err, &r) {
+		return Receipt{}, err
+	} else if err != nil {
+		return Receipt{}, refuseCause(CodeNoAnswer, err)
+	}
+	return t.Transaction(n)
 }
 
 // observation marks an item that this card was asked about already.

@@ -27,8 +27,10 @@ const (
 	CodePINBlocked      Code = "pin_blocked"
 	CodePINNeeded       Code = "pin_needed"
 	CodeBalanceLow      Code = "balance_low"
-	CodeAmount          Code = "amount"   // zero, negative or beyond any limit
-	CodeTendered        Code = "tendered" // less cash than the amount
+	CodeBalanceMoved    Code = "balance_moved" // the card holds something else than the screen showed
+	CodeCardEmpty       Code = "card_empty"    // nothing is on the card
+	CodeAmount          Code = "amount"        // zero, negative or beyond any limit
+	CodeTendered        Code = "tendered"      // less cash than the amount
 	CodeTopUpMin        Code = "topup_min"
 	CodeTopUpMax        Code = "topup_max"
 	CodeOfflineMax      Code = "offline_max" // one off-line top-up
@@ -43,6 +45,7 @@ const (
 	CodeHotlistOld      Code = "hotlist_old"
 	CodeNoLimits        Code = "no_limits" // the utility never sent limits
 	CodeNoLink          Code = "no_link"   // this can only be done on line
+	CodeNoAnswer        Code = "no_answer" // the utility did not answer: what was not certain still is not
 	CodeNoPSAM          Code = "no_psam"
 	CodeNoLoadSAM       Code = "no_load_sam"
 	CodeSAMSwapped      Code = "sam_swapped"      // not the SAM that this terminal was enrolled with

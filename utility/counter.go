@@ -131,7 +131,7 @@ func (s *Service) LookUpClaim(ctx context.Context, from money.TerminalID, q wire
 	return a, nil
 }
 
-var claimKinds = map[ledger.Kind]wire.ClaimKind{ledger.TopUp: wire.ClaimTopUp, ledger.CashBill: wire.ClaimBill, ledger.Carried: wire.ClaimReplace}
+var claimKinds = map[ledger.Kind]wire.ClaimKind{ledger.TopUp: wire.ClaimTopUp, ledger.CashBill: wire.ClaimBill, ledger.Carried: wire.ClaimReplace, ledger.Emptied: wire.ClaimReplace}
 
 // waiting says why nothing waits under an item's name, or OK.
 func waiting(it ledger.Item, ok bool) wire.Code {

@@ -7,7 +7,6 @@ import (
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/utility/intake"
-	"github.com/dianka/dianka/utility/ledger"
 	"github.com/dianka/dianka/utility/record"
 	"github.com/dianka/dianka/utility/storage"
 	"github.com/dianka/dianka/wire"
@@ -243,7 +242,7 @@ func (s *Service) Ask(ctx context.Context, from money.TerminalID, q wire.Questio
 		// and the entry asked about is another one.
 		if it.Name == q.Name && it.Intent && it.Final {
 			a.Ended = journal.NotDone
-			if it.State == ledger.Done {
+			if it.Happened() {
 				a.Ended = journal.Done
 			}
 		}

@@ -207,7 +207,7 @@ func (s *Service) MissingRecords(ctx context.Context) ([]Missing, error) {
 			return nil
 		}
 		k := counter{it.Card, it.Load()}
-		if it.State == ledger.Done && it.Final {
+		if it.Happened() {
 			steps[k] = append(steps[k], it.Counter)
 		} else if !it.Final {
 			named[k] = append(named[k], it.Counter)

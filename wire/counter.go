@@ -40,7 +40,7 @@ type ClaimKind uint8
 const (
 	ClaimTopUp   ClaimKind = 1 // a top-up that was not done
 	ClaimBill    ClaimKind = 2 // a bill that was not taken
-	ClaimReplace ClaimKind = 3 // the value of a card that can't be read
+	ClaimReplace ClaimKind = 3 // the value of a damaged card
 )
 
 // ClaimAnswer answers a ClaimQuestion. Whoever has the slip learns no more of

@@ -519,5 +519,5 @@ func (d *Desk) posting(a ledger.Account, n journal.Name) (what, slip string) {
 var kinds = map[journal.Kind]string{
 	journal.KindRedemption: "redemption", journal.KindTopUp: "topup", journal.KindSale: "sale",
 	journal.KindVoid: "void", journal.KindVoidDebit: "void_debit",
-	journal.KindBill: "cash_bill", journal.KindClaim: "claim", journal.KindBlock: "block", journal.KindReplace: "replace",
+	journal.KindBill: "cash_bill", journal.KindClaim: "claim", journal.KindBlock: "block", journal.KindReplace: "replace", journal.KindEmptied: "emptied",
 }

@@ -141,7 +141,7 @@ func actor(a journal.Actor) string {
 var kinds = map[journal.Kind]string{
 	journal.KindRedemption: "redemption", journal.KindTopUp: "top-up", journal.KindSale: "sale",
 	journal.KindVoid: "void", journal.KindVoidDebit: "void debit",
-	journal.KindBill: "cash bill", journal.KindClaim: "claim", journal.KindBlock: "block", journal.KindReplace: "replace",
+	journal.KindBill: "cash bill", journal.KindClaim: "claim", journal.KindBlock: "block", journal.KindReplace: "replace", journal.KindEmptied: "damaged card emptied",
 }
 
 func result(r journal.Result) string {

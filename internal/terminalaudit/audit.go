@@ -84,9 +84,10 @@ const (
 	Claim      = "claim paid out"
 	Block      = "card block"
 	Replace    = "card replacement"
+	Emptied    = "damaged card emptied"
 )
 
-var kinds = []string{TopUp, FirstLoad, Redemption, Sale, VoidAsked, VoidDebit, Bill, Claim, Block, Replace}
+var kinds = []string{TopUp, FirstLoad, Redemption, Sale, VoidAsked, VoidDebit, Bill, Claim, Block, Replace, Emptied}
 
 // move is one transaction as its entries tell it.
 type move struct {
@@ -327,22 +328,26 @@ func (a *auditor) entry(e journal.Entry) {
 
 	case *journal.PurchaseIntent:
 		kind := Redemption
-		if b.Purpose == journal.PurposeVoidTopUp {
+		switch b.Purpose {
+		case journal.PurposeVoidTopUp:
 			kind = VoidDebit
+		case journal.PurposeEmpty:
+			kind = Emptied
 		}
 		a.begin(e, &move{kind: kind, card: b.Card, amount: b.Amount, before: b.Before, counter: b.Counter})
 	case *journal.PurchaseOutcome:
-		m := a.find(e, func(m *move) bool { return m.kind == Redemption || m.kind == VoidDebit })
+		m := a.find(e, func(m *move) bool { return m.kind == Redemption || m.kind == VoidDebit || m.kind == Emptied })
 		if m == nil {
 			return
 		}
 		was := m.result
 		a.settle(e, m, b.Result, b.Evidence, b.After)
 		if running && b.Result == journal.Done && was != journal.Done {
-			if m.kind == VoidDebit {
+			switch m.kind {
+			case VoidDebit:
 				s.Voids += m.amount
 				s.CashOut += m.amount
-			} else {
+			case Redemption:
 				s.Redemptions += m.amount
 			}
 		}

@@ -69,7 +69,7 @@ type Report struct {
 	Accounts       []Account // every one that the ledger or the records know
 	Sum            money.Fen // of all accounts, must be 0
 	Unknown        []Named   // value whose fate is unknown
-	Claims         []Named   // what customers are owed: for top-ups and bills that did not happen, and for cards that were replaced
+	Claims         []Named   // what customers are owed: for top-ups and bills that did not happen, and for cards that are replaced
 	Guards         []Named   // MAC2 given, value neither paid for nor proven not loaded
 	Suspense       []Named   // redemptions to accounts that nobody knows
 	Quarantine     []Named   // signed entries that could not be accepted

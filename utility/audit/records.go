@@ -32,6 +32,7 @@ type move struct {
 	void      bool         // card → shop, else card → account
 	bill      bool         // shop → account, for cash: no card moves
 	carried   bool         // card → claim: the card can't be read
+	emptied   bool         // card → claim, by a debit of a damaged card
 	payer     money.ShopID // of withShop: which one
 	shop      money.ShopID
 	card      money.CardNumber
@@ -576,6 +577,11 @@ func (a *auditor) payIntent(n, ref journal.Name, t *terms, b *journal.PurchaseIn
 		if b.Account > 9_999_999_999 {
 			return record.HeldMalformed
 		}
+	case journal.PurposeEmpty:
+		if b.Account != 0 {
+			return record.HeldMalformed
+		}
+		m.emptied = true
 	case journal.PurposeVoidTopUp:
 		q, ok := a.agreed[ref]
 		load := a.moves[q.TopUp]
@@ -649,7 +655,7 @@ func (a *auditor) word(m *move, r journal.Result) string {
 	if r > journal.Unknown {
 		return record.HeldMalformed
 	}
-	if m.at == withReceiver {
+	if m.at == withReceiver || m.emptied && m.proven {
 		if r == journal.Done {
 			return ""
 		}
@@ -688,6 +694,9 @@ func (a *auditor) proof(m *move) string {
 			return record.HeldTwice
 		}
 	}
+	if m.emptied && m.proven { // the claim may have been paid out since
+		return ""
+	}
 	if m.at != withReceiver && m.disproven {
 		return record.HeldContradiction
 	}
@@ -696,6 +705,9 @@ func (a *auditor) proof(m *move) string {
 		a.book["shop/"+m.payer.String()] += m.amount
 	}
 	m.at, m.proven, m.settled, m.given = withReceiver, true, true, true
+	if m.emptied {
+		m.at = withClaim
+	}
 	for _, o := range others {
 		if o == m {
 			continue
@@ -732,7 +744,7 @@ func (a *auditor) payProof(m *move, tac, mac2 suite.MAC, fromProof bool) (string
 	}
 	was := m.at
 	why := a.proof(m)
-	if why == "" && was != withReceiver && !m.void {
+	if why == "" && was != withReceiver && !m.void && !m.emptied {
 		m.nameless = !a.accounts[m.account]
 	}
 	return why, nil

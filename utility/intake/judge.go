@@ -216,7 +216,7 @@ func (j *Judge) wants(p *Prepared) (w storage.Want) {
 			w.Chain, w.Items = append(w.Chain, storage.Counter{Card: b.Card, Value: b.Counter}), append(w.Items, e.Name)
 			if b.Purpose == journal.PurposeVoidTopUp {
 				w.Voids = append(w.Voids, e.Ref.Of(p.batch.Terminal))
-			} else if !accounts[b.Account] {
+			} else if b.Purpose == journal.PurposeRedeem && !accounts[b.Account] {
 				accounts[b.Account] = true
 				w.Accounts = append(w.Accounts, b.Account)
 			}
@@ -344,6 +344,11 @@ func (e *entry) purchaseIntent(b *journal.PurchaseIntent) error {
 		if b.Account > 9_999_999_999 {
 			return verdict(record.HeldMalformed)
 		}
+	case journal.PurposeEmpty:
+		if b.Account != 0 {
+			return verdict(record.HeldMalformed)
+		}
+		it.Kind = ledger.Emptied
 	case journal.PurposeVoidTopUp:
 		it.Kind, it.Account = ledger.VoidDebit, 0
 		d, err := e.void(e.Ref.Of(e.Name.Terminal))
@@ -415,7 +420,7 @@ func (e *entry) said(it *ledger.Item, r journal.Result) error {
 }
 
 func (e *entry) purchaseOutcome(b *journal.PurchaseOutcome) error {
-	it, err := e.begun(ledger.Redemption, ledger.VoidDebit)
+	it, err := e.begun(ledger.Redemption, ledger.VoidDebit, ledger.Emptied)
 	if err != nil {
 		return err
 	}
@@ -476,7 +481,7 @@ func (e *entry) proved(it *ledger.Item) error {
 		return err
 	}
 	for _, x := range list {
-		if x.State == ledger.Done && x.Final {
+		if x.Happened() {
 			e.alarm(record.AlarmClone, e.Name, fmt.Sprintf("card %s, counter %d: proven by %s and again by %s", it.Card, it.Counter, x.Name, it.Name))
 			return verdict(record.HeldTwice)
 		}

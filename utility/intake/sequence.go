@@ -52,7 +52,7 @@ func (e *entry) sequence(psam money.SAMID, seq uint32) (fallen bool, err error) 
 
 // provenSequence notes that a card has proven the sequence of a payment.
 func (e *entry) provenSequence(it *ledger.Item) error {
-	if it.State != ledger.Done || !it.Final {
+	if !it.Happened() {
 		return nil
 	}
 	b, err := e.body(it.Name)

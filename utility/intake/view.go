@@ -188,7 +188,7 @@ func (v *view) begin(it *ledger.Item) error {
 		return err
 	}
 	for _, x := range list {
-		if x.State == ledger.Done && x.Final {
+		if x.Happened() {
 			return v.apply(it.Name, it, ledger.Disproved)
 		}
 	}

@@ -17,6 +17,7 @@ const (
 	VoidDebit  Kind = 3 // card → shop
 	CashBill   Kind = 4 // shop → customer: paid in cash. No card moves: what the utility decided is the proof
 	Carried    Kind = 5 // the value of a card that can't be read: card → claim, named by the request for its replacement
+	Emptied    Kind = 6 // the value of a damaged card that still reads: card → claim, by a debit that the card proves
 )
 
 // State is where the item's value stands in the ledger.
@@ -28,7 +29,7 @@ const (
 	InHeld    State = 1 // unknown: the value is in held/<name>
 	Done      State = 2 // the receiver has it
 	NotDone   State = 3 // nothing moved, or it moved back
-	InClaim   State = 4 // not done and the cash was taken: the customer is owed it
+	InClaim   State = 4 // not done and the cash was taken, or off a card that is replaced: the customer is owed it
 	Returned  State = 5 // the shop that owed the claim paid it out in cash, by its own word
 	Collected State = 6 // a shop, any, was agreed to pay the claim out, and has its value
 )
@@ -107,6 +108,12 @@ func (it *Item) Exposed() money.Fen {
 // counters.
 func (it *Item) OfCard() bool { return it.Kind != CashBill && it.Kind != Carried }
 
+// Happened reports whether the card's cryptogram shows that it moved the value:
+// no other item of that step of its counter can have.
+func (it *Item) Happened() bool {
+	return it.Final && (it.State == Done || it.Kind == Emptied && (it.State == InClaim || it.State == Collected))
+}
+
 func (it *Item) giver() Account {
 	if it.Kind == TopUp || it.Kind == CashBill {
 		return Shop(it.Shop)
@@ -120,6 +127,8 @@ func (it *Item) receiver() Account {
 		return Card(it.Card)
 	case it.Kind == VoidDebit:
 		return Shop(it.Shop)
+	case it.Kind == Emptied:
+		return Claim(it.Name)
 	case it.Nameless:
 		return Suspense
 	}
@@ -150,6 +159,14 @@ func (it *Item) Apply(e Event) (set []Posting, late bool, err error) {
 		}
 		return move(it.Amount, from, a)
 	}
+	if it.Kind == Emptied && it.Happened() {
+		// The claim lives on by itself: what is told once more of the debit
+		// neither makes it again after it was paid out nor takes it back.
+		if e == Proved || e == SaidDone {
+			return nil, false, nil
+		}
+		return nil, false, ErrContradiction
+	}
 	switch e {
 	case MAC2Given, MAC2Seen:
 		it.Gave, it.Vouched = true, it.Vouched || e == MAC2Seen
@@ -165,6 +182,9 @@ func (it *Item) Apply(e Event) (set []Posting, late bool, err error) {
 		}
 		late = it.State == Returned || it.State == NotDone || it.State == Collected
 		it.Final, it.Gave = true, true
+		if it.Kind == Emptied {
+			return to(InClaim, it.receiver()), late, nil
+		}
 		return to(Done, it.receiver()), late, nil
 
 	case SaidDone, SaidUnknown:

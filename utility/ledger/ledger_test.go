@@ -59,6 +59,17 @@ func TestApply(t *testing.T) {
 		{Redemption, false, []Event{SaidUnknown, Disproved}, "", false, nil},
 		{Redemption, false, []Event{SaidNotDone}, "", false, nil},
 		{VoidDebit, false, []Event{Proved}, shop, false, nil},
+		{Emptied, false, []Event{Proved}, claim, false, nil},
+		{Emptied, false, []Event{Proved, Proved}, claim, false, nil},
+		{Emptied, false, []Event{Proved, SaidDone}, claim, false, nil},
+		{Emptied, false, []Event{Proved, SaidNotDone}, claim, false, ErrContradiction},
+		{Emptied, false, []Event{Proved, Disproved}, claim, false, ErrContradiction},
+		{Emptied, false, []Event{Proved, CashReturned}, claim, false, ErrContradiction},
+		{Emptied, false, []Event{SaidDone}, held, false, nil},
+		{Emptied, false, []Event{SaidUnknown, Proved}, claim, false, nil},
+		{Emptied, false, []Event{SaidUnknown, SaidNotDone}, "", false, nil},
+		{Emptied, false, []Event{SaidUnknown, SaidNotDone, Proved}, claim, true, nil},
+		{Emptied, false, []Event{SaidUnknown, Disproved}, "", false, nil},
 	} {
 		it := item(row.kind)
 		it.Cash = row.cash
@@ -106,7 +117,7 @@ func TestApply(t *testing.T) {
 // value is in one place, and a proof is never undone.
 func TestApplyAlways(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		it := item(rapid.SampledFrom([]Kind{TopUp, Redemption, VoidDebit}).Draw(r, "kind"))
+		it := item(rapid.SampledFrom([]Kind{TopUp, Redemption, VoidDebit, Emptied}).Draw(r, "kind"))
 		it.Cash = rapid.Bool().Draw(r, "cash")
 		if rapid.Bool().Draw(r, "off line") {
 			it.SAM = money.SAMID{1}
@@ -136,7 +147,7 @@ func TestApplyAlways(t *testing.T) {
 			if plus > 1 {
 				r.Fatal("the value is in two places")
 			}
-			if proved && (it.State != Done || book[it.receiver()] != it.Amount) {
+			if proved && (!it.Happened() || book[it.receiver()] != it.Amount) {
 				r.Fatal("a proof was undone")
 			}
 			if it.Exposed() > 0 && (it.Paid() || !it.Gave) {

@@ -211,7 +211,7 @@ func (d *DB) Fetch(ctx context.Context, w storage.Want) (storage.Have, error) {
 	err := errors.Join(
 		d.raw(ctx, w.Raw, h.Raw),
 		d.among(ctx, byName, "t, e, s", nameKeys(w.Items), "SELECT "+itemCols+" FROM w"+fmt.Sprintf(named, "item"), item),
-		d.among(ctx, byStep, "c, l, n", chain, "SELECT "+itemCols+" FROM w CROSS JOIN item x ON x.card = w.c AND x.load = w.l AND x.counter = w.n WHERE x.kind < 4", item),
+		d.among(ctx, byStep, "c, l, n", chain, "SELECT "+itemCols+" FROM w CROSS JOIN item x ON x.card = w.c AND x.load = w.l AND x.counter = w.n WHERE x.kind NOT IN (4, 5)", item),
 		d.among(ctx, byNumber, "n", accounts, "SELECT number, owner FROM w CROSS JOIN account ON number = n", func(r *sql.Rows) error {
 			var a storage.Account
 			err := r.Scan(&a.Number, &a.Owner)
@@ -371,7 +371,7 @@ func (d *DB) Items(ctx context.Context, q storage.ItemQuery, f func(ledger.Item)
 		where = append(where, "flags & 16")
 	}
 	if q.Doubted { // intent accepted, not final; a load only when MAC2 may have been given
-		where = append(where, "state IN (3, 4, 5, 6) AND flags & 10 = 2 AND kind < 4 AND (load = 0 OR flags & 4 OR sam IS NOT NULL)")
+		where = append(where, "state IN (3, 4, 5, 6) AND flags & 10 = 2 AND kind NOT IN (4, 5) AND (load = 0 OR flags & 4 OR sam IS NOT NULL)")
 	}
 	return d.each(ctx, func(r *sql.Rows) error {
 		it, err := scanItem(r)

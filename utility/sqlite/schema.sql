@@ -19,7 +19,6 @@ CREATE TABLE item (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX item_chain ON item (card, load, counter);
 CREATE INDEX item_exposed ON item (shop) WHERE exposed > 0;
-CREATE INDEX item_doubted ON item (terminal, epoch, seq) WHERE state IN (3, 4, 5, 6) AND flags & 10 = 2 AND kind < 4;
 CREATE INDEX item_open ON item (state) WHERE state IN (1, 4);
 CREATE INDEX item_nameless ON item (terminal, epoch, seq) WHERE flags & 16;
 

@@ -30,14 +30,17 @@ import (
 )
 
 // schemaVersion is in PRAGMA user_version. Version 1 had no books of PSAMs,
-// version 2 no decisions of the counter.
-const schemaVersion = 3
+// version 2 no decisions of the counter, version 3 no debits that empty a card.
+const schemaVersion = 4
 
 //go:embed log.sql
 var logSchema string
 
 //go:embed counter.sql
 var counterSchema string // of the log, since version 3
+
+//go:embed doubted.sql
+var doubtedSchema string // which items can be doubted, since version 4
 
 //go:embed schema.sql
 var schema string
@@ -102,6 +105,8 @@ func (d *DB) open(ctx context.Context) (err error) {
 		return nil
 	case 0:
 		return d.make(ctx, logSchema)
+	case 3:
+		return d.upgrade(ctx, "DROP INDEX item_doubted;\n"+doubtedSchema)
 	case 1, 2:
 		// The log is the record. What is made from it is made anew, line by
 		// line, when the service next runs.
@@ -117,7 +122,12 @@ func (d *DB) open(ctx context.Context) (err error) {
 // make runs what comes before the tables that are made from the log, and makes
 // those, all in one commit.
 func (d *DB) make(ctx context.Context, first string) error {
-	_, err := d.conn.ExecContext(ctx, fmt.Sprintf("BEGIN IMMEDIATE;\n%s\n%s\n%s\nPRAGMA user_version = %d;\nCOMMIT;", first, counterSchema, schema, schemaVersion))
+	return d.upgrade(ctx, first+"\n"+counterSchema+"\n"+schema+"\n"+doubtedSchema)
+}
+
+// upgrade brings the file to the present version, in one commit.
+func (d *DB) upgrade(ctx context.Context, statements string) error {
+	_, err := d.conn.ExecContext(ctx, fmt.Sprintf("BEGIN IMMEDIATE;\n%s\nPRAGMA user_version = %d;\nCOMMIT;", statements, schemaVersion))
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dianka/dianka/utility/sqlite"
@@ -52,6 +53,45 @@ func TestUnknownSchema(t *testing.T) {
 	raw.Close()
 	if _, err := sqlite.Open(context.Background(), path); !errors.Is(err, storage.ErrSchema) {
 		t.Errorf("a file of another version: %v", err)
+	}
+}
+
+// TestVersion3: a file that knew of no debits that empty a card keeps what it
+// has, and finds them among what is doubted.
+func TestVersion3(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "u.db")
+	db, err := sqlite.Open(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	raw, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	if _, err := raw.Exec(`DROP INDEX item_doubted;
+		CREATE INDEX item_doubted ON item (terminal, epoch, seq) WHERE state IN (3, 4, 5, 6) AND flags & 10 = 2 AND kind < 4;
+		UPDATE cursor SET line = 7; PRAGMA user_version = 3;`); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = sqlite.Open(context.Background(), path); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	var index string
+	var version, line int
+	for q, v := range map[string]any{
+		"SELECT sql FROM sqlite_schema WHERE name = 'item_doubted'": &index,
+		"PRAGMA user_version":     &version,
+		"SELECT line FROM cursor": &line,
+	} {
+		if err := raw.QueryRow(q).Scan(v); err != nil {
+			t.Fatal(q, err)
+		}
+	}
+	if version != 4 || line != 7 || !strings.Contains(index, "kind NOT IN (4, 5)") {
+		t.Errorf("version %d, cursor %d, index %s", version, line, index)
 	}
 }
 
