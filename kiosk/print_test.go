@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dianka/dianka/internal/line"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/printer"
@@ -17,9 +18,9 @@ import (
 // plug gives a driver with a simulated printer, and a function that ends it.
 func plug() (sim *printertest.Printer, p *printer.Printer, end func()) {
 	sim = printertest.New()
-	p = printer.New(printer.Options{Open: func(context.Context) (printer.Line, error) {
+	p = printer.New(printer.Options{Open: func(context.Context) (line.Line, error) {
 		c := sim.Pipe()
-		return printer.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
+		return line.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
 	}})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

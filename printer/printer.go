@@ -7,7 +7,7 @@
 // printer is asked before and after every job, what is too old is dropped, what
 // went wrong is cleared from the printer's own memory, and nothing is repeated.
 //
-// It may import libraries. It must not know what a slip says, and no caller
+// It may import libraries and internal/line. It must not know what a slip says, and no caller
 // ever waits for it without an end: a sale does not hang on a printer.
 package printer
 
@@ -19,6 +19,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/dianka/dianka/internal/line"
 )
 
 // Fate is what became of a job.
@@ -111,7 +113,7 @@ type Printer struct {
 	ended   bool
 
 	// Of Run's goroutine only.
-	wire  *wire
+	wire  *line.Wire
 	fence bool // an answer to GS r came
 	dirty bool // the printer may still hold a part of a job that failed
 }
@@ -243,7 +245,7 @@ func (p *Printer) end() {
 // drop lets the line go.
 func (p *Printer) drop() {
 	if p.wire != nil {
-		p.wire.close()
+		p.wire.Close()
 		p.wire = nil
 	}
 }
@@ -272,9 +274,9 @@ func (p *Printer) ask() Status {
 		l, err := p.open(ctx)
 		cancel()
 		if err != nil {
-			return p.say(Status{Detail: err.Error(), InUse: errors.Is(err, ErrInUse)})
+			return p.say(Status{Detail: err.Error(), InUse: errors.Is(err, line.ErrInUse)})
 		}
-		p.wire = newWire(l)
+		p.wire = line.NewWire(l)
 	}
 	s, err := p.round(p.o.Waits.Answer)
 	if err != nil {
@@ -285,9 +287,9 @@ func (p *Printer) ask() Status {
 }
 
 // open gives up on an open that hangs, and closes what comes of it later.
-func (p *Printer) open(ctx context.Context) (Line, error) {
+func (p *Printer) open(ctx context.Context) (line.Line, error) {
 	type result struct {
-		l   Line
+		l   line.Line
 		err error
 	}
 	done := make(chan result, 1)
@@ -304,7 +306,7 @@ func (p *Printer) open(ctx context.Context) (Line, error) {
 				r.l.Close()
 			}
 		}()
-		return Line{}, ctx.Err()
+		return line.Line{}, ctx.Err()
 	}
 }
 
@@ -320,10 +322,10 @@ func (p *Printer) round(answer time.Duration) (s Status, err error) {
 	for n := 1; n <= questions; n++ {
 		p.drain()
 		ctx, cancel := context.WithTimeout(context.Background(), answer)
-		_, err := p.wire.write(ctx, []byte{0x10, 0x04, byte(n)})
+		_, err := p.wire.Send(ctx, []byte{0x10, 0x04, byte(n)})
 		for err == nil {
 			var b byte
-			if b, err = p.wire.next(ctx); err == nil {
+			if b, err = p.wire.Next(ctx); err == nil {
 				p.heard(b)
 				if !isOurs(b) {
 					err = errOther
@@ -346,13 +348,9 @@ func (p *Printer) round(answer time.Duration) (s Status, err error) {
 
 // drain takes what came in unasked.
 func (p *Printer) drain() {
-	for {
-		select {
-		case b := <-p.wire.in:
-			p.heard(b)
-		default:
-			return
-		}
+	var b [1]byte
+	for p.wire.Take(b[:]) > 0 {
+		p.heard(b[0])
 	}
 }
 
@@ -389,11 +387,11 @@ func (p *Printer) job(w waiting) Result {
 	}
 	p.fence = false
 	ctx, cancel := context.WithTimeout(context.Background(), p.o.Waits.Send)
-	sent, err := p.wire.write(ctx, w.Bytes)
+	sent, err := p.wire.Send(ctx, w.Bytes)
 	if err == nil && !p.o.RealTimeOnly {
 		p.drain()
 		p.fence = false
-		_, err = p.wire.write(ctx, askOrdered)
+		_, err = p.wire.Send(ctx, askOrdered)
 	}
 	cancel()
 	if err != nil {
@@ -410,7 +408,7 @@ func (p *Printer) job(w waiting) Result {
 func (p *Printer) finish(sent, lines int) Status {
 	// A question waits in the line behind the slip: asked too early its answer
 	// would come when another's is awaited.
-	p.await(p.wire.transmission(sent))
+	p.await(p.wire.Transmission(sent))
 	end := time.Now().Add(p.o.Waits.Finish)
 	sure := time.Now().Add(time.Second + time.Duration(lines)*perLine)
 	for {
@@ -435,7 +433,7 @@ func (p *Printer) await(d time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	for !p.fence {
-		b, err := p.wire.next(ctx)
+		b, err := p.wire.Next(ctx)
 		if err != nil {
 			return // the question that follows finds out why
 		}
@@ -461,7 +459,7 @@ func (p *Printer) failed(sent int, s Status) Result {
 func (p *Printer) clear() {
 	ctx, cancel := context.WithTimeout(context.Background(), p.o.Waits.Answer)
 	defer cancel()
-	if _, err := p.wire.write(ctx, clearAll); err == nil && p.Status().Good() {
+	if _, err := p.wire.Send(ctx, clearAll); err == nil && p.Status().Good() {
 		p.dirty = false
 	}
 }

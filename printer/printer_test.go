@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/text/encoding/simplifiedchinese"
 
+	"github.com/dianka/dianka/internal/line"
 	"github.com/dianka/dianka/printer"
 	"github.com/dianka/dianka/printer/printertest"
 )
@@ -210,9 +211,9 @@ func TestStatusAfterCut(t *testing.T) {
 func TestCoverOpenedInTheMiddle(t *testing.T) {
 	sim := printertest.New()
 	var armed atomic.Bool
-	p := run(t, func(context.Context) (printer.Line, error) {
+	p := run(t, func(context.Context) (line.Line, error) {
 		c := sim.Pipe()
-		return printer.Line{ReadWriteCloser: cutting{c, func(b []byte) {
+		return line.Line{ReadWriteCloser: cutting{c, func(b []byte) {
 			if armed.Load() && len(b) > 20 {
 				sim.Set(func(c *printertest.Condition) { c.CoverOpen = true })
 			}
@@ -270,9 +271,9 @@ func TestUnplugged(t *testing.T) {
 	})
 	t.Run("again", func(t *testing.T) {
 		sim := printertest.New()
-		p := run(t, func(context.Context) (printer.Line, error) {
+		p := run(t, func(context.Context) (line.Line, error) {
 			c := sim.Pipe()
-			return printer.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
+			return line.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
 		})
 		check(p)
 		sim.Unplug()
@@ -283,9 +284,9 @@ func TestUnplugged(t *testing.T) {
 	})
 	t.Run("in the middle", func(t *testing.T) {
 		sim := printertest.New()
-		p := run(t, func(context.Context) (printer.Line, error) {
+		p := run(t, func(context.Context) (line.Line, error) {
 			c := sim.Pipe()
-			return printer.Line{ReadWriteCloser: cutting{c, func(b []byte) {
+			return line.Line{ReadWriteCloser: cutting{c, func(b []byte) {
 				if len(b) > 100 && len(b) < 256 { // the last piece
 					c.Close()
 				}
@@ -324,11 +325,11 @@ func TestNobodyThere(t *testing.T) {
 		"takes nothing": func(c net.Conn) { select {} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := run(t, func(context.Context) (printer.Line, error) {
+			p := run(t, func(context.Context) (line.Line, error) {
 				a, b := net.Pipe()
 				go peer(b)
 				t.Cleanup(func() { b.Close() })
-				return printer.Line{ReadWriteCloser: a, Unblock: func() { a.SetDeadline(time.Unix(1, 0)) }}, nil
+				return line.Line{ReadWriteCloser: a, Unblock: func() { a.SetDeadline(time.Unix(1, 0)) }}, nil
 			})
 			if s := check(p); s.Answered || s.State() != printer.StateNoAnswer || s.Detail == "" {
 				t.Errorf("%+v", s)
@@ -349,10 +350,10 @@ func TestStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sim := printertest.New()
 		gate := make(chan struct{})
-		p := run(t, func(ctx context.Context) (printer.Line, error) {
+		p := run(t, func(ctx context.Context) (line.Line, error) {
 			<-gate // a line that takes its time
 			c := sim.Pipe()
-			return printer.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
+			return line.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
 		}, func(o *printer.Options) {
 			o.Waits = printer.Waits{Connect: 10 * time.Minute}
 			o.MaxAge = 2 * time.Minute
@@ -382,9 +383,9 @@ func TestUnorderedPrinter(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			sim := printertest.New()
 			sim.Set(func(c *printertest.Condition) { c.Unordered = true })
-			p := run(t, func(context.Context) (printer.Line, error) {
+			p := run(t, func(context.Context) (line.Line, error) {
 				c := sim.Pipe()
-				return printer.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
+				return line.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
 			}, func(o *printer.Options) { o.Waits = printer.Waits{}; o.RealTimeOnly = only })
 			c := send(p, slip("甲", 10))
 			if only {
@@ -402,8 +403,8 @@ func TestUnorderedPrinter(t *testing.T) {
 func TestStops(t *testing.T) {
 	sim := printertest.New()
 	sim.Set(func(c *printertest.Condition) { c.Mute = true })
-	o := printer.Options{Waits: short, Open: func(context.Context) (printer.Line, error) {
-		return printer.Line{ReadWriteCloser: sim.Pipe()}, nil
+	o := printer.Options{Waits: short, Open: func(context.Context) (line.Line, error) {
+		return line.Line{ReadWriteCloser: sim.Pipe()}, nil
 	}}
 	p := printer.New(o)
 	waiting := send(p, slip("甲", 1)) // before it runs
@@ -436,7 +437,7 @@ func TestExclusive(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := open(context.Background()); !errors.Is(err, printer.ErrInUse) {
+		if _, err := open(context.Background()); !errors.Is(err, line.ErrInUse) {
 			t.Errorf("%s: a second program got %v", kind, err)
 		}
 	}

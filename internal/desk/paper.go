@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dianka/dianka/internal/line"
 	"github.com/dianka/dianka/kiosk"
 	"github.com/dianka/dianka/printer"
 	"github.com/dianka/dianka/printer/printertest"
@@ -23,12 +24,12 @@ type paper struct {
 
 func newPaper(o Options) *paper {
 	p := &paper{sim: printertest.New()}
-	p.driver = printer.New(printer.Options{Log: o.Log.With("side", "printer"), Open: func(context.Context) (printer.Line, error) {
+	p.driver = printer.New(printer.Options{Log: o.Log.With("side", "printer"), Open: func(context.Context) (line.Line, error) {
 		if p.unplugged.Load() {
-			return printer.Line{}, errors.New("the printer is unplugged")
+			return line.Line{}, errors.New("the printer is unplugged")
 		}
 		c := p.sim.Pipe()
-		return printer.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
+		return line.Line{ReadWriteCloser: c, Unblock: func() { c.SetDeadline(time.Unix(1, 0)) }}, nil
 	}})
 	return p
 }

@@ -28,7 +28,7 @@ var floor = map[string]int{
 	"cmd": 4, "internal/config": 0, "internal/station": 4, "internal/desk": 4, "internal/bench": 4, "internal/floors": 4,
 	"internal/world": 4, "internal/mutants": 0,
 	"internal/cli": 4, "internal/checkup": 1, "internal/filelock": 0, "internal/fscheck": 0, "internal/terminalaudit": 2,
-	"internal/diskcalls": 0, "internal/powerloss": 0, "internal/realfault": 4, "internal/evidence": 2, "internal/local": 3,
+	"internal/diskcalls": 0, "internal/powerloss": 0, "internal/realfault": 4, "internal/evidence": 2, "internal/local": 3, "internal/line": 0, "internal/pty": 0,
 }
 
 // forbidden lists what the floors alone would allow. A pattern ending in /…

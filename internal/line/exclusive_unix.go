@@ -1,6 +1,6 @@
 //go:build unix
 
-package printer
+package line
 
 import (
 	"errors"
@@ -35,6 +35,23 @@ func (g *guard) seal() { unix.IoctlSetInt(int(g.f.Fd()), unix.TIOCEXCL, 0) } // 
 func (g *guard) Close() error {
 	unix.IoctlSetInt(int(g.f.Fd()), unix.TIOCNXCL, 0) // the next open may be ours
 	return g.f.Close()
+}
+
+// SetRTS and SetDTR implement Modem. The wires belong to the line, not to the
+// descriptor.
+func (g *guard) SetRTS(on bool) error { return g.wire(unix.TIOCM_RTS, on) }
+
+func (g *guard) SetDTR(on bool) error { return g.wire(unix.TIOCM_DTR, on) }
+
+func (g *guard) wire(bit int, on bool) error {
+	request := uint(unix.TIOCMBIC)
+	if on {
+		request = unix.TIOCMBIS
+	}
+	if err := unix.IoctlSetPointerInt(int(g.f.Fd()), request, bit); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoModem, err)
+	}
+	return nil
 }
 
 // lock takes the advisory lock of an open device.

@@ -1,6 +1,6 @@
 //go:build !unix
 
-package printer
+package line
 
 import "os"
 
@@ -12,5 +12,7 @@ type guard struct{}
 func guardSerial(string) (*guard, error) { return &guard{}, nil }
 func (*guard) seal()                     {}
 func (*guard) Close() error              { return nil }
+func (*guard) SetRTS(bool) error         { return ErrNoModem }
+func (*guard) SetDTR(bool) error         { return ErrNoModem }
 func lock(*os.File) error                { return nil }
 func busy(err error) error               { return err }
