@@ -61,6 +61,9 @@ type Plan struct {
 	secured bool
 }
 
+// String shows what is made, and no key.
+func (p *Plan) String() string { return fmt.Sprintf("%s %s", p.d.Kind, p.o.Number) }
+
 // NewPlan fits a description, a card's number and keys together. It fails
 // with ErrKeys, ErrMixed, ErrDerive and ErrOrder.
 func NewPlan(d *Description, o Order, keys *suite.Ring, set *profiles.Set) (*Plan, error) {

@@ -35,7 +35,13 @@ const (
 type Ring struct {
 	s    Suite
 	test bool
-	keys map[string][]byte
+	// keys is a function, so that nothing that prints a struct which holds a
+	// ring can go on to the bytes.
+	keys func() map[string][]byte
+}
+
+func newRing(test bool, keys map[string][]byte) *Ring {
+	return &Ring{DES3{}, test, func() map[string][]byte { return keys }}
 }
 
 // Derived is a key of a ring: a master by its name, and the factors that
@@ -56,19 +62,19 @@ func (m Masters) Ring() *Ring {
 			keys[name] = k
 		}
 	}
-	return &Ring{DES3{}, m.IsTest(), keys}
+	return newRing(m.IsTest(), keys)
 }
 
 // TestRing is a ring of keys that protect nothing, by whatever names; also of
 // PINs.
-func TestRing(keys map[string][]byte) *Ring { return &Ring{DES3{}, true, maps.Clone(keys)} }
+func TestRing(keys map[string][]byte) *Ring { return newRing(true, maps.Clone(keys)) }
 
 // With gives a ring that has also those keys of others whose names it lacks:
 // the transport key of the cards' maker, the first PIN.
 func (r *Ring) With(others *Ring) *Ring {
-	keys := maps.Clone(others.keys)
-	maps.Copy(keys, r.keys)
-	return &Ring{r.s, r.test, keys}
+	keys := maps.Clone(others.keys())
+	maps.Copy(keys, r.keys())
+	return newRing(r.test, keys)
 }
 
 // String shows nothing.
@@ -87,20 +93,20 @@ func (Ring) MarshalText() ([]byte, error) { return []byte("[keys]"), nil }
 func (r *Ring) Test() bool { return r.test }
 
 // Names are the names of the keys, in order.
-func (r *Ring) Names() []string { return slices.Sorted(maps.Keys(r.keys)) }
+func (r *Ring) Names() []string { return slices.Sorted(maps.Keys(r.keys())) }
 
 // Len is the length of a key in bytes, 0 when the ring lacks it.
-func (r *Ring) Len(name string) int { return len(r.keys[name]) }
+func (r *Ring) Len(name string) int { return len(r.keys()[name]) }
 
 // Factory reports whether the key is the one that makers put into blank
 // cards: all bytes FF (purse.md section 11.1).
 func (r *Ring) Factory(name string) bool {
-	k := r.keys[name]
+	k := r.keys()[name]
 	return len(k) > 0 && bytes.Count(k, []byte{0xFF}) == len(k)
 }
 
 func (r *Ring) derive(d Derived) ([]byte, error) {
-	k := r.keys[d.Name]
+	k := r.keys()[d.Name]
 	if k == nil {
 		return nil, fmt.Errorf("%q: %w", d.Name, ErrNoKey)
 	}
