@@ -302,6 +302,11 @@ func (c *Card) writeKey(cmd apdu.Command, challenge []byte) ([]byte, apdu.SW) {
 	secured := cmd.CLA == 0x84
 	if secured {
 		control := c.dir.key(keyExternal, 0)
+		if control == nil {
+			// A directory's first key can only come under that of the MF.
+			// The reference does not say so: it is an inference.
+			control = c.nv.dirs[0].key(keyExternal, 0)
+		}
 		text, sw := c.unwrap(cmd, control, challenge)
 		if sw != apdu.SWOK {
 			return nil, sw
