@@ -310,6 +310,16 @@ func TestStock(t *testing.T) {
 			t.Errorf("%+v", b)
 		}
 	}
+	// The token of a count is not that of another: a person who was told the
+	// old one again would believe that the new one is written.
+	other := func(change func(r *CountRequest)) CountRequest {
+		r := req
+		change(&r)
+		return r
+	}
+	count(CodeTokenReused, other(func(r *CountRequest) { r.Read, r.Cards, r.Found = false, nil, 7 }))
+	count(CodeTokenReused, other(func(r *CountRequest) { r.Cards = r.Cards[1:] }))
+	count(CodeTokenReused, other(func(r *CountRequest) { r.Cards = append([]money.CardNumber{c("5017")}, r.Cards[1:]...) }))
 	if w.st.Head().Seq != head+1 {
 		t.Errorf("the same count again wrote %d entries", w.st.Head().Seq-head)
 	}

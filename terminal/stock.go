@@ -94,6 +94,18 @@ type CountRequest struct {
 	Read  bool               // Cards says it all, also when it is empty
 }
 
+// asks reports whether b may be what this request wrote before.
+func (r *CountRequest) asks(b *journal.StockCount) bool {
+	if !r.Read {
+		return b.Found == r.Found && len(b.Missing) == 0
+	}
+	found := map[money.CardNumber]bool{}
+	for _, n := range r.Cards {
+		found[n] = true
+	}
+	return b.Found == uint32(len(found)) && !slices.ContainsFunc(b.Missing, func(n money.CardNumber) bool { return found[n] })
+}
+
 // CountStock writes what was found of a pack, with which numbers are missing
 // when the cards were read. A card that was sold and is there is refused: it
 // is not of the stock any more.
@@ -122,7 +134,7 @@ func (t *Terminal) CountStock(ctx context.Context, r CountRequest) (Pack, error)
 	if e, ok, err := t.marked(r.Token); err != nil {
 		return Pack{}, err
 	} else if ok {
-		if e.Body.Type() != journal.TypeStockCount || e.Ref != receipt.Name.Ref() {
+		if b, ok := e.Body.(*journal.StockCount); !ok || e.Ref != receipt.Name.Ref() || !r.asks(b) {
 			return Pack{}, refuse(CodeTokenReused)
 		}
 		return t.pack(receipt)
