@@ -1,6 +1,7 @@
 package utility_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -550,5 +551,42 @@ func TestReplace(t *testing.T) {
 	state := ledger.Collected
 	if list, _ := w.Service.CardItems(ctx, card.Number); len(list) != 3 || list[2].State != state && list[0].State != state && list[1].State != state {
 		t.Errorf("items %+v", list)
+	}
+}
+
+// TestReplacedForGood: a card whose value was carried over still has it on its
+// chip, and never comes back; and a block that was taken back in between
+// proves nothing of what terminals may hold.
+func TestReplacedForGood(t *testing.T) {
+	w := NewWorld(t)
+	x := w.Terminal(1)
+	card := NewCard(10001)
+	w.TopUp(x, card, 100_00)
+	w.Sync(x)
+	n, code := askCard(t, w, x, journal.CardRequest{Wish: journal.WishReplace, Card: card.Number, Why: journal.WhyDamaged})
+	if code != wire.OK {
+		t.Fatal(code)
+	}
+	wait := time.Duration(wire.DefaultLimits().HotlistStop+wire.DefaultLimits().UnsentAgeStop) * time.Second
+	w.Time = w.Time.Add(wait)
+	for _, change := range []func(context.Context, money.CardNumber) error{w.Service.UnblockCard, w.Service.BlockCard} {
+		if err := change(ctx, card.Number); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if a, err := w.Service.Replace(ctx, n); !errors.Is(err, utility.ErrInput) {
+		t.Errorf("%s carried over at once after it was blocked anew: %v", a, err)
+	}
+	w.Time = w.Time.Add(wait)
+	w.Open()
+	if a, err := w.Service.Replace(ctx, n); err != nil || a != 100_00 {
+		t.Fatal(a, err)
+	}
+	if err := w.Service.UnblockCard(ctx, card.Number); !errors.Is(err, utility.ErrInput) {
+		t.Errorf("it is let back: %v", err)
+	}
+	w.Open()
+	if err := w.Service.UnblockCard(ctx, card.Number); !errors.Is(err, utility.ErrInput) {
+		t.Errorf("after a restart it is let back: %v", err)
 	}
 }

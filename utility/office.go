@@ -177,7 +177,8 @@ func (s *Service) BlockCard(ctx context.Context, n money.CardNumber) error {
 	return s.blockCard(ctx, n, true)
 }
 
-// UnblockCard takes a card from the hotlist.
+// UnblockCard takes a card from the hotlist. It fails with ErrInput when the
+// card's value was carried over: the chip still has it.
 func (s *Service) UnblockCard(ctx context.Context, n money.CardNumber) error {
 	return s.blockCard(ctx, n, false)
 }
@@ -189,6 +190,9 @@ func (s *Service) blockCard(ctx context.Context, n money.CardNumber, blocked boo
 		}
 		if s.master.Blocked[n] == blocked {
 			return nil
+		}
+		if s.master.Carried[n] {
+			return fmt.Errorf("%w: the value of card %s was carried over, it stays blocked", ErrInput, n)
 		}
 		return s.write(ctx, record.KindBlockCard, &record.BlockCard{Card: n, Blocked: blocked})
 	})

@@ -45,7 +45,7 @@ type Replacement struct {
 	Name journal.Name // of the CardRequest: the number on the customer's slip
 	Card money.CardNumber
 	Shop money.ShopID
-	At   int64 // when it was asked for, ms since 1970
+	At   int64 // since when the card has been blocked for it, ms since 1970
 }
 
 // Data is the fold. Its zero value is empty. It is guarded by its owner.
@@ -62,6 +62,7 @@ type Data struct {
 	Number    uint64                           // of the last head-office record that posts
 
 	Replacements map[journal.Name]Replacement // asked for and not yet carried out
+	Carried      map[money.CardNumber]bool    // whose value was: it is still on the chip
 
 	// Versions of what goes down: the line that last changed it.
 	HotlistAt, LimitsAt, RangesAt uint64
@@ -75,7 +76,7 @@ func New() *Data {
 		Codes: map[record.Hash]record.Code{}, Terminals: map[money.TerminalID]*Terminal{},
 		Policies: map[money.TerminalID]record.Policy{}, Limits: map[money.TerminalID]wire.Limits{},
 		Frozen: map[money.TerminalID]bool{}, Forks: map[journal.Hash]bool{},
-		Replacements: map[journal.Name]Replacement{},
+		Replacements: map[journal.Name]Replacement{}, Carried: map[money.CardNumber]bool{},
 	}
 }
 
@@ -100,16 +101,15 @@ func (d *Data) Apply(l record.Line) error {
 		d.RangesAt = l.ID
 	case *record.BlockCard:
 		if r.Blocked {
-			d.Blocked[r.Card] = true
+			d.block(r.Card, l)
 		} else {
 			delete(d.Blocked, r.Card)
+			d.HotlistAt, d.HotlistTime = l.ID, l.At
 		}
-		d.HotlistAt, d.HotlistTime = l.ID, l.At
 	case *record.CardAsked:
 		if q := &r.Question; r.Answer.Refused == wire.OK {
 			if !d.Blocked[q.Request.Card] {
-				d.Blocked[q.Request.Card] = true
-				d.HotlistAt, d.HotlistTime = l.ID, l.At
+				d.block(q.Request.Card, l)
 			}
 			if q.Request.Wish == journal.WishReplace {
 				d.Replacements[q.Name] = Replacement{Name: q.Name, Card: q.Request.Card, Shop: r.Shop, At: l.At}
@@ -118,6 +118,7 @@ func (d *Data) Apply(l record.Line) error {
 	case *record.Replaced:
 		d.Number = r.No
 		delete(d.Replacements, r.Request)
+		d.Carried[r.Card] = true
 	case *record.Code:
 		d.Codes[r.Hash] = *r
 	case *record.Policy:
@@ -156,6 +157,19 @@ func (d *Data) Apply(l record.Line) error {
 		}
 	}
 	return nil
+}
+
+// block puts a card on the hotlist. Where a block was taken back in between,
+// terminals have served the card: who waits for its replacement waits anew.
+func (d *Data) block(n money.CardNumber, l record.Line) {
+	d.Blocked[n] = true
+	d.HotlistAt, d.HotlistTime = l.ID, l.At
+	for name, r := range d.Replacements {
+		if r.Card == n {
+			r.At = l.At
+			d.Replacements[name] = r
+		}
+	}
 }
 
 // Range finds the run that a card belongs to.
