@@ -15,6 +15,7 @@ import (
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/kiosk/kiosktest"
 	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/printer/printertest"
 )
 
 // leftBehind is everything that a page still holds for the next person: what
@@ -419,6 +420,96 @@ func TestBrowserKioskNoPaper(t *testing.T) {
 		nothingLeft(t, b, "after a slip on the screen")
 	}
 	b.Quiet()
+}
+
+// A slip of what is done is printed for who asks, once; what the printer can't
+// give then is shown; and nobody is sent away while a slip comes out.
+func TestBrowserKioskSlip(t *testing.T) {
+	t.Parallel()
+	r := newPrintRig(t)
+	h := httptest.NewServer(r.s)
+	t.Cleanup(func() { r.s.stop(); h.CloseClientConnections(); h.Close() })
+	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), h.URL, 1024, 768)
+	b.Inject(`{ const real = window.fetch; window.fetch = async (u, o) => { if (window.hold && u.endsWith("/print")) await new Promise((go) => { window.held = go; }); return real(u, o); };
+		const parse = JSON.parse; JSON.parse = (s) => { const v = parse(s); if (window.printer && v?.psam) v.printer.state = window.printer; return v; };
+		const json = Response.prototype.json; Response.prototype.json = async function () { const v = await json.call(this); if (window.coming && v.slip) v.slip.state = "printing"; return v; }; }`)
+	b.Open("/kiosk")
+	pay := func() string {
+		t.Helper()
+		r.f.insert(cardA)
+		b.Click("pay-other")
+		typeAccount(b, acct)
+		b.Click("account-next")
+		b.Click("other-amount")
+		b.Click("amount-1")
+		b.Click("amount-next")
+		b.Click("confirm-pay")
+		b.See("result-verdict")
+		l := r.f.booked()
+		return l[len(l)-1].Name.String()
+	}
+	end := func(when string) {
+		t.Helper()
+		b.See("attract")
+		nothingLeft(t, b, when)
+	}
+
+	id := pay()
+	b.Says("result-next", "需要凭条请先打印")
+	r.papers(t, 0) // nobody asked
+	b.Survey("kiosk-25-print")
+	b.Click("print")
+	b.Says("result-next", "请取走凭条和您的卡")
+	b.Until("there is one slip, and no more to ask for", `!document.querySelector('[data-testid="print"]').getClientRects().length`)
+	b.Survey("kiosk-26-printed")
+	if s := r.papers(t, 1)[0].Text(); !strings.Contains(s, id) || strings.Contains(s, "REPRINT") {
+		t.Errorf("the first slip:\n%s", s)
+	}
+	r.f.insert(money.CardNumber{})
+	end("after a slip on paper")
+	// Another one is a copy, which is the counter's.
+	if code, v := r.b.do("POST", "/api/v1/transactions/"+id+"/print", "{}"); code != 200 || v["copy"] != 1.0 || !strings.Contains(r.papers(t, 2)[1].Text(), "REPRINT 1") {
+		t.Errorf("the copy: %d %v", code, v)
+	}
+
+	// The card is taken while the slip comes out: one is not sent away before.
+	pay()
+	b.Run(chromedp.Evaluate[chromedp.Void](`window.hold = true`))
+	b.Click("print")
+	b.Says("print", "正在打印")
+	r.f.insert(money.CardNumber{})
+	b.Until("it is asked", `window.held`)
+	b.Says("result-verdict", "缴费成功")
+	b.Run(chromedp.Evaluate[chromedp.Void](`window.hold = false; window.held()`))
+	r.papers(t, 3)
+	end("after a card that left first")
+
+	// No paper: the picture, as calmly, and it stays when the card is gone.
+	pay()
+	r.sim.Set(func(c *printertest.Condition) { c.PaperOut = true })
+	b.Click("print")
+	b.Says("slip-caption", "现在打不出纸凭条")
+	b.Until("the picture is there", `document.querySelector('[data-testid="slip"]').naturalWidth > 0`)
+	b.Survey("kiosk-27-instead")
+	r.f.insert(money.CardNumber{})
+	b.See("slip-shown")
+	b.Click("result-finish")
+	end("after a slip on the screen")
+	r.sim.Set(func(c *printertest.Condition) { c.PaperOut = false })
+	r.papers(t, 3)
+
+	// The paper ends while the slip that nobody needs to ask for comes out.
+	r.f.with(func() { r.f.result = journal.Unknown })
+	b.Run(chromedp.Evaluate[chromedp.Void](`window.coming = true`))
+	pay()
+	b.Says("result-verdict", "不能确定")
+	if kiosktest.Eval[bool](b, `document.querySelector('[data-testid="slip-shown"], [data-testid="print"]').getClientRects().length > 0`) {
+		t.Error("a slip that prints by itself is offered or shown as well")
+	}
+	b.Run(chromedp.Evaluate[chromedp.Void](`window.printer = "paper_out"`))
+	r.f.with(func() {})
+	b.See("slip-shown")
+	b.Quiet("503")
 }
 
 // Off line and without paper is the most that stands on one screen.
