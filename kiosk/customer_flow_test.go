@@ -108,7 +108,7 @@ func TestBrowserKioskPays(t *testing.T) {
 	if l := f.booked(); len(l) != 2 || l[1].Amount != 86_40 {
 		t.Fatalf("booked %+v", l)
 	}
-	b.Quiet()
+	b.Quiet("409") // a card that left while the page asked about it
 }
 
 // A card that is pulled or swapped in the middle takes everything with it.
@@ -176,7 +176,7 @@ func TestBrowserKioskCardPulled(t *testing.T) {
 		b.See("attract")
 		nothingLeft(t, b, fmt.Sprint("after result ", result))
 	}
-	b.Quiet()
+	b.Quiet("409") // a card that left while the page asked about it
 }
 
 // Twice pressed, in two tabs, loaded anew in the middle, in a browser that was
@@ -548,10 +548,12 @@ func TestBrowserKioskIdle(t *testing.T) {
 	f := newFake()
 	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), serve(t, f, false), 1024, 768)
 	b.Ears()
-	b.Open("/")
-	b.FastSeconds()
+	b.HoldSeconds()
 	b.Open("/kiosk")
 	f.insert(cardA)
+	shown := func(testid string) string {
+		return `document.querySelector('` + kiosktest.ID(testid) + `').getClientRects().length`
+	}
 	for _, c := range []struct {
 		elder      bool
 		idle, more int
@@ -562,20 +564,17 @@ func TestBrowserKioskIdle(t *testing.T) {
 		}
 		b.Click("pay-other")
 		b.Click("account-4")
-		b.Run(chromedp.Evaluate[chromedp.Void](`window.ticks = 0; clearInterval(window.ticking); window.ticking = setInterval(() => window.ticks++, 1000)`))
-		b.See("still")
-		asked := kiosktest.Eval[int](b, `window.ticks`)
-		if asked < c.idle-5 || asked > c.idle+20 {
-			t.Errorf("elder %t: asked after %d s", c.elder, asked)
+		if n := b.Seconds(500, shown("still")); n != c.idle {
+			t.Errorf("elder %t: asked after %d s", c.elder, n)
 		}
-		b.Says("still-left", "秒")
+		b.Says("still-left", fmt.Sprint(c.more, " 秒"))
 		b.Click("more-time")
 		b.Says("account-typed", "4")
-		b.See("still")
-		asked = kiosktest.Eval[int](b, `window.ticks`)
-		b.See("take")
-		if more := kiosktest.Eval[int](b, `window.ticks`) - asked; more < c.more-8 || more > c.more+20 {
-			t.Errorf("elder %t: forgotten after %d s more", c.elder, more)
+		if n := b.Seconds(500, shown("still")); n != c.idle {
+			t.Errorf("elder %t: asked again after %d s", c.elder, n)
+		}
+		if n := b.Seconds(500, shown("take")); n != c.more {
+			t.Errorf("elder %t: forgotten after %d s more", c.elder, n)
 		}
 		b.Click("go-on")
 		b.Click("pay-other")
@@ -587,9 +586,10 @@ func TestBrowserKioskIdle(t *testing.T) {
 	b.Heard()
 	b.Click("end")
 	b.See("take")
-	b.Until("the alarm", `document.querySelector('[data-testid="take"]').classList.contains("alarm")`)
-	b.Until("the alarm is heard", `window.heard.includes(988)`)
-	if got := b.Heard(); len(got) < 2 || got[0] != 784 {
+	if n := b.Seconds(500, `document.querySelector('[data-testid="take"]').classList.contains("alarm")`); n != 30 {
+		t.Errorf("the alarm comes after %d s", n)
+	}
+	if got := b.Heard(); len(got) < 3 || got[0] != 784 || !slices.Contains(got, 988) {
 		t.Errorf("the card calls with %v", got)
 	}
 	f.insert(money.CardNumber{})
@@ -600,9 +600,9 @@ func TestBrowserKioskIdle(t *testing.T) {
 	b.See("choose-view")
 	f.with(func() { f.status.Busy = true })
 	b.See("working")
-	b.Run(chromedp.Evaluate[chromedp.Void](`window.ticks = 0`))
-	b.Until("200 s pass", `window.ticks > 200`)
-	b.See("working")
+	if n := b.Seconds(500, `!`+shown("working")); n != 500 {
+		t.Errorf("sent away after %d s, with money in flight", n)
+	}
 	f.with(func() { f.status.Busy = false })
 	b.See("choose-view") // nobody was sent away meanwhile
 	b.Quiet()
@@ -613,13 +613,13 @@ func TestBrowserKioskStill(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), serve(t, f, false), 1024, 768)
-	b.Inject(`{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => { if (ms === 1000) { window.second = fn; return 0; } return real(fn, ms, ...a); }; }`)
+	b.HoldSeconds()
 	b.Open("/kiosk")
 	f.insert(cardA)
 	b.See("choose-view")
 	// 121 seconds: past both patiences, within neither's end, by the page's own clock.
 	b.Click("elder")
-	b.Run(chromedp.Evaluate[chromedp.Void](`for (let i = 0; i < 121; i++) window.second()`))
+	b.Seconds(121, `false`)
 	b.See("still")
 	for _, p := range kiosktest.Panels {
 		b.Measure("kiosk-22-still-elder", p, true, false)
@@ -628,7 +628,7 @@ func TestBrowserKioskStill(t *testing.T) {
 	b.Shot("kiosk-22-still-elder")
 	b.Click("more-time")
 	b.Click("elder")
-	b.Run(chromedp.Evaluate[chromedp.Void](`for (let i = 0; i < 61; i++) window.second()`))
+	b.Seconds(61, `false`)
 	b.See("still")
 	for _, p := range kiosktest.Panels {
 		b.Measure("kiosk-22-still", p, false, false)
