@@ -85,6 +85,18 @@ func TestBrowserKioskLooks(t *testing.T) {
 	f.insert(money.CardNumber{})
 	b.See("attract")
 
+	b.Quiet("409") // a card that left while the page asked about it
+}
+
+// And how it looks when something is not as it should be.
+func TestBrowserKioskTroubles(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), serve(t, f, false), 1024, 768)
+	b.Open("/kiosk")
+	b.See("attract")
+	f.paid(cardA, acct, 86_40)
+
 	// A payment that is not done, one that is not certain.
 	for i, result := range []journal.Result{journal.NotDone, journal.Unknown} {
 		f.insert(cardA)
@@ -142,7 +154,7 @@ func TestBrowserKioskLooks(t *testing.T) {
 	f.with(func() { f.status.PSAM.Present = false })
 	b.See("out-of-service")
 	b.Survey("kiosk-18-closed")
-	b.Quiet()
+	b.Quiet("409")
 }
 
 // On a simulated desk the screen says so, and has room for it.

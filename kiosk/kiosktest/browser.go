@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	cdppage "github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
@@ -49,21 +50,60 @@ func chromium(t *testing.T) string {
 	return ""
 }
 
-// NewBrowser starts a browser that ends with the test. It skips the test when
-// there is none, or fails it when DIANKA_REQUIRE_BROWSER=1.
-func NewBrowser(t *testing.T) context.Context {
+// shared is one process of the browser for all tests that run at a time: its
+// start costs more than most of them do.
+var shared struct {
+	mu    sync.Mutex
+	users int
+	ctx   context.Context
+	stop  func()
+}
+
+// process gives the running browser, which ends with the last test that uses it.
+func process(t *testing.T) context.Context {
 	t.Helper()
 	path := chromium(t)
-	alloc, cancel := chromedp.NewExecAllocator(context.Background(),
-		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
-		chromedp.Flag("headless", true), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
-		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb"),
-		chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true),
-	)
-	t.Cleanup(cancel)
-	ctx, cancel := chromedp.NewContext(alloc)
+	shared.mu.Lock()
+	defer shared.mu.Unlock()
+	if shared.users == 0 {
+		dir, err := os.MkdirTemp("", "kiosktest")
+		if err != nil {
+			t.Fatal(err)
+		}
+		alloc, end := chromedp.NewExecAllocator(context.Background(),
+			chromedp.ExecPath(path), chromedp.UserDataDir(dir),
+			chromedp.Flag("headless", true), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+			chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+			chromedp.Flag("disable-background-timer-throttling", true), chromedp.Flag("disable-renderer-backgrounding", true),
+			chromedp.Flag("disable-backgrounding-occluded-windows", true), // every tab is somebody's screen
+			chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb"),
+			chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true),
+		)
+		ctx, _ := chromedp.NewContext(alloc)
+		shared.ctx, shared.stop = ctx, func() { chromedp.Cancel(ctx); end(); os.RemoveAll(dir) }
+		if err := chromedp.Do(ctx); err != nil {
+			shared.stop()
+			t.Fatal(err)
+		}
+	}
+	shared.users++
+	t.Cleanup(func() {
+		shared.mu.Lock()
+		defer shared.mu.Unlock()
+		if shared.users--; shared.users == 0 {
+			shared.stop()
+		}
+	})
+	return shared.ctx
+}
+
+// NewBrowser gives a browser that shares no cookie and no store with another,
+// and ends with the test. It skips the test when there is none, or fails it
+// when DIANKA_REQUIRE_BROWSER=1.
+func NewBrowser(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(process(t), chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatal(err)
@@ -93,7 +133,11 @@ func NewTab(t *testing.T, browser context.Context, url string, width, height int
 			}
 		}
 	}()
-	b.Run(chromedp.EmulateViewport(width, height))
+	b.Run(chromedp.EmulateViewport(width, height), chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+		// The keys go to this tab, whichever is in front.
+		_, err := cdp.Call(ctx, t, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+		return err
+	}))
 	return b
 }
 
@@ -208,8 +252,10 @@ next:
 	b.errors = nil
 }
 
-// rules measures what is shown: text size, target size, contrast, nothing
-// cut off at the sides, nothing covered.
+// rules measures what is shown: text size, target size, contrast, nothing cut
+// off at the sides, nothing covered. A view of the clerk's page has room for
+// all that is on it; only a list may be longer than its room, and then what
+// ends the view stays in sight.
 const rules = `((minText, minTarget) => {
   const bad = [];
   const rgb = (s) => (s.match(/[\d.]+/g) ?? []).map(Number);
@@ -219,6 +265,8 @@ const rules = `((minText, minTarget) => {
   const veil = [...document.querySelectorAll(".veil")].find((v) => v.getClientRects().length);
   const root = veil ?? document.body;
   if (document.documentElement.scrollWidth > innerWidth) bad.push("the page is wider than the screen: " + document.documentElement.scrollWidth);
+  const stage = veil ? null : document.querySelector(".stage"), list = stage && [...stage.querySelectorAll("ol, table")].some((e) => e.getClientRects().length);
+  if (stage && !list && stage.scrollHeight > stage.clientHeight + 1) bad.push("too much for the stage: " + stage.scrollHeight + " in " + stage.clientHeight);
   for (const e of root.querySelectorAll("*")) {
     if (!e.getClientRects().length || e.closest("svg, script, .unseen")) continue; // .unseen is for screen readers
     const s = getComputedStyle(e), r = e.getBoundingClientRect();
@@ -226,7 +274,7 @@ const rules = `((minText, minTarget) => {
       if (r.height < minTarget - .5 || r.width < minTarget - .5) bad.push("small target " + name(e) + " " + Math.round(r.width) + "x" + Math.round(r.height));
       if (!e.closest("ol, table") && (r.left < -1 || r.right > innerWidth + 1 || r.top < -1 || (document.body.classList.contains("public") && r.bottom > innerHeight + 1))) bad.push("off the screen: " + name(e) + " " + [r.left, r.top, r.right, r.bottom].map(Math.round));
       const x = r.left + r.width / 2, y = r.top + r.height / 2;
-      if (y > 0 && y < innerHeight && !e.closest("ol, .stage")) { const top = document.elementFromPoint(x, y); if (top && !e.contains(top) && !top.contains(e)) bad.push("covered: " + name(e) + " by " + name(top)); }
+      if (y > 0 && y < innerHeight && !e.closest("ol, table")) { const top = document.elementFromPoint(x, y); if (top && !e.contains(top) && !top.contains(e)) bad.push("covered: " + name(e) + " by " + name(top)); }
     }
     const own = [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim());
     if (!own || s.visibility === "hidden") continue;
@@ -236,7 +284,7 @@ const rules = `((minText, minTarget) => {
     const fg = lum(rgb(s.color).slice(0, 3)), bg = lum(ground(e));
     const ratio = (Math.max(fg, bg) + .05) / (Math.min(fg, bg) + .05);
     if (ratio < 4.5) bad.push("contrast " + ratio.toFixed(2) + " " + name(e));
-    if (!e.closest("ol, dl.strip, .where, .tray") && e.scrollWidth > e.clientWidth + 2 && s.overflow !== "visible" && e.clientWidth) bad.push("cut off: " + name(e));
+    if (!e.closest(".where, .tray") && e.scrollWidth > e.clientWidth + 2 && s.overflow !== "visible" && e.clientWidth) bad.push("cut off: " + name(e));
   }
   return bad;
 })(%d, %d)`
@@ -277,11 +325,18 @@ func (b *Tab) Look(name string, minText, minTarget int, only ...string) {
 	b.Run(chromedp.EmulateViewport(sizes[0].w, sizes[0].h))
 }
 
-// FastSeconds makes the page's seconds pass twenty times as fast in what is
-// opened from now on.
-func (b *Tab) FastSeconds() {
+// HoldSeconds keeps the page's clock in what is opened from now on; Seconds
+// lets it go on.
+func (b *Tab) HoldSeconds() {
 	b.t.Helper()
-	b.Inject(`{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => real(fn, ms === 1000 ? 50 : ms, ...a); }`)
+	b.Inject(`{ const real = window.setInterval; window.setInterval = (fn, ms, ...a) => { if (ms === 1000) { window.second = fn; return 0; } return real(fn, ms, ...a); }; }`)
+}
+
+// Seconds lets seconds pass on the page's clock until an expression holds, at
+// most that many, and says how many they were.
+func (b *Tab) Seconds(most int, until string) int {
+	b.t.Helper()
+	return Eval[int](b, fmt.Sprintf(`(() => { let n = 0; while (n < %d && !(%s)) { window.second(); n++; } return n; })()`, most, until))
 }
 
 // Inject runs a script in every page that is opened from now on, before the

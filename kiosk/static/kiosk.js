@@ -18,7 +18,7 @@ function clear(name) {
   if (!state.lost) fulfilled(); // a wish whose end nobody knows keeps its key
   Object.assign(state, {
     view: name, account: "", again: "", asking: false, known: false, bill: null, amount: "",
-    refusal: null, receipt: null, lost: null, busy: false, paying: false, idle: 0, paid: null, log: null, noPaper: false, settled: null, just: null, whole: false,
+    refusal: null, receipt: null, lost: null, busy: false, paying: false, idle: 0, paid: null, log: null, noPaper: false, settled: null, just: null, whole: false, printing: false, wanted: false,
   });
 }
 
@@ -66,6 +66,8 @@ function accept(s) {
   const told = `${c.number} ${c.settled}`;
   if (state.told !== told) { state.told = told; state.settled = null; tell(c); }
   if (s.busy || state.paying) { state.watched = s.busy && !state.paying; state.watchedBy = s.busy_by; draw(); return; }
+  // Paper that fails while the slip comes out: the picture stands in for it.
+  if (state.view === "result" && state.receipt?.slip?.state === "printing" && noPaper(s)) state.noPaper = true;
   state.card = c.number;
   // Another screen's transaction had the card. What it did is the daemon's to
   // say, and what was typed here was typed for another balance.
@@ -76,13 +78,17 @@ function accept(s) {
   const out = s.stopped || !s.psam.present || s.psam.problem || !s.reader;
   if (out && state.view !== "result") clear("closed");
   else if (had && had !== c.number && personal.includes(state.view)) forget("attract"); // taken out or swapped
-  else if (had && !c.number && state.view === "result" && state.receipt?.overall === "done" && $("slip-shown").hidden) bye();
+  else if (had && !c.number && state.view === "result" && goes()) bye();
   else if (had && !c.number && state.view === "take") bye();
   else if (moved) clear("attract");
   const showEnd = (first && s.session.role === "kiosk") || (watched && state.watchedBy === "kiosk");
   arrive(showEnd ? "end" : moved && begun ? "moved" : "");
   draw();
 }
+
+// goes says that what stands on the screen may go with the card: a payment
+// that is done, and no slip that somebody waits for or photographs.
+const goes = () => state.receipt?.overall === "done" && !state.printing && $("slip-shown").hidden;
 
 function bye() {
   forget("bye");
@@ -312,7 +318,13 @@ function drawResult(s) {
   const words = r ?? state.lost;
   const shown = words?.money ? say(words.money) : t("lost.money");
   $("result-money").textContent = r?.account ? shown.replaceAll(r.account, masked(r.account)) : shown;
-  $("result-next").textContent = overall === "done" ? t("kiosk.take_card") : words?.next ? say(words.next) : t("lost.next_kiosk");
+  const slip = r?.slip, picture = r && state.noPaper ? `/api/v1/transactions/${r.id}/slip.svg?screen=kiosk` : "";
+  const offer = overall === "done" && slip && !picture && ["none", "not_printed"].includes(slip.state);
+  $("print").hidden = !offer;
+  $("print").disabled = state.printing;
+  $("print").textContent = t(state.printing ? "kiosk.printing" : "kiosk.print");
+  const thanks = offer ? "kiosk.take_either" : slip && !picture && ["printing", "printed"].includes(slip.state) ? "kiosk.take_both" : "kiosk.take_card";
+  $("result-next").textContent = overall === "done" ? t(thanks) : words?.next ? say(words.next) : t("lost.next_kiosk");
   $("result-reason").textContent = r?.reason ? say(r.reason.sentence) : "";
   facts($("result-facts"), r ? [
     [t("slip"), r.id], [t("kiosk.to"), r.account ? `${masked(r.account)}${r.account_seen === "typed" ? ` · ${t("not_verified")}` : ""}` : ""],
@@ -320,11 +332,11 @@ function drawResult(s) {
   $("ask-again").hidden = Boolean(r);
   $("result-finish").textContent = t(overall === "unknown" ? "kiosk.noted" : "finish");
   // The picture stands in for the paper; whether there is one is the server's to say.
-  const picture = r && (s.slip === true || state.noPaper) ? `/api/v1/transactions/${r.id}/slip.svg?screen=kiosk` : "";
   if ($("slip").getAttribute("src") !== picture) {
     $("slip-shown").hidden = !picture;
     if (picture) $("slip").src = picture; else $("slip").removeAttribute("src");
   }
+  $("slip-caption").textContent = t(state.wanted ? "kiosk.slip_instead" : "kiosk.slip_shown");
   $("slip").alt = r ? `${t("slip")} ${r.id}` : "";
 }
 $("slip").addEventListener("error", () => { $("slip-shown").hidden = true; });
@@ -459,6 +471,22 @@ for (const b of $$("[data-step-back]")) b.addEventListener("click", () => {
   const to = before[state.view]();
   if (to === "account") { state.asking = false; state.again = ""; }
   go(to);
+});
+// The slip of what is done, for who wants it. It comes once: every other is a
+// copy, marked and counted, which the counter prints.
+$("print").addEventListener("click", async () => {
+  const r = state.receipt;
+  if (state.printing || !r) return;
+  state.printing = true;
+  draw();
+  let slip = null;
+  try { slip = await call("POST", `/api/v1/transactions/${r.id}/print`, { lang }); } catch { /* no paper, or no answer */ }
+  if (state.receipt !== r) return; // somebody finished meanwhile
+  Object.assign(state, { printing: false, idle: 0 });
+  if (slip) r.slip = slip;
+  if (!slip || !["printed", "printing"].includes(slip.state)) state.wanted = state.noPaper = true; // what paper can't give the screen can
+  if (!state.status.card.number && goes()) bye(); // the card was taken meanwhile
+  else draw();
 });
 $("end").addEventListener("click", leave);
 $("result-finish").addEventListener("click", leave);
