@@ -408,7 +408,7 @@ export async function send(path, body) {
   state.moving = true;
   try { await moving(path, body); } finally { state.moving = false; draw(); }
   // A second Enter of the same hand must not throw the result away.
-  setTimeout(() => $("finish").offsetParent && (state.owed ? $("cash-returned") : $("finish")).focus(), 700);
+  setTimeout(() => $("finish").offsetParent && [...$("result").querySelectorAll("button.first")].find((b) => b.offsetParent).focus(), 700);
 }
 
 form("cash").addEventListener("submit", (e) => {
