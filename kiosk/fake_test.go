@@ -94,6 +94,7 @@ func newFake() *fake {
 		Terminal: termID, Shop: 31010001, Epoch: 1, Card: terminal.CardView{State: terminal.CardNone},
 		PSAM: terminal.SAMView{Present: true}, LoadSAM: terminal.SAMView{Present: true},
 		Allowance: terminal.AllowanceView{Known: true, Amount: 2000_00, Count: 40},
+		Float:     terminal.FloatView{Known: true, Left: 3600_00, Ceiling: 600_00, At: f.now.Add(-2 * time.Minute)},
 		Online:    true, Limits: wire.DefaultLimits(), LimitsAt: f.now.Add(-time.Hour), HotlistAt: f.now.Add(-time.Hour),
 	}
 	return f

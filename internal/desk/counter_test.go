@@ -117,3 +117,45 @@ func (r *running) insertAgain(id string) {
 	}
 	r.insert(id)
 }
+
+// TestFloatBrowser: what the shop may still give out is in sight with its
+// ceiling and its age, and off line it binds.
+func TestFloatBrowser(t *testing.T) {
+	r := start(t, Options{})
+	b := r.counter(1024, 768)
+	left := func(want money.Fen) {
+		t.Helper()
+		r.until("the float to be "+want.Yuan(), func(s terminal.Status) bool { return s.Float.Known && s.Float.Left == want && s.Float.Ceiling == 1000_00 })
+	}
+	left(6000_00)
+	b.Says("float", "¥6,000.00")
+	b.Says("float", "授信 ¥1,000")
+	b.Says("float-age", "分钟")
+	b.Shot("float")
+	r.insert("zhang")
+	r.want("top up", r.topUp("zhang", 50_00), 1)
+	left(5950_00)
+	if err := r.Utility.Service.PayFloat(r.ctx, Shop, -5890_00, "test"); err != nil {
+		t.Fatal(err)
+	}
+	r.LinkUp(false)
+	r.LinkUp(true)
+	left(60_00)
+	r.LinkUp(false)
+	b.Says("link", "离线")
+	b.Says("float", "¥60.00")
+	b.Press(kb.F2)
+	b.TypeIn("amount", "70\r\r")
+	b.Says("refusal", "还剩 ¥60.00")
+	b.Shot("float-refused")
+	b.Press(kb.Escape)
+	r.want("top up off line", r.topUp("zhang", 55_00), 1)
+	b.Says("float", "¥5.00")
+	b.Says("banner", "不够充一笔")
+	b.Shot("float-low")
+	r.LinkUp(true)
+	r.synced()
+	left(5_00)
+	r.audited()
+	b.Quiet("422", "409")
+}
