@@ -41,6 +41,8 @@ func (s *Server) api(mux *http.ServeMux) {
 	mux.HandleFunc("POST /api/v1/claims/{id}/payout", moneyCall(s, RightTopUp, s.collectClaim))
 	mux.HandleFunc("POST /api/v1/blocks", moneyCall(s, RightReplace, s.blockCard))
 	mux.HandleFunc("POST /api/v1/replacements", moneyCall(s, RightReplace, s.replaceCard))
+	mux.HandleFunc("POST /api/v1/card/empty", moneyCall(s, RightReplace, s.emptyCard))
+	mux.HandleFunc("POST /api/v1/transactions/{id}/ask", s.askAgain)
 	mux.HandleFunc("POST /api/v1/transactions/{id}/print", s.postPrint)
 	mux.HandleFunc("GET /api/v1/transactions/{id}/slip.svg", s.getSlip)
 

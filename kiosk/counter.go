@@ -66,6 +66,52 @@ func (s *Server) replaceCard(ctx context.Context, m *wish, b cardBody) (terminal
 	return s.cfg.Terminal.ReplaceCard(ctx, terminal.CardRequest{Token: m.token, Who: m.who, Card: b.Card, Why: journal.WhyDamaged})
 }
 
+type emptyBody struct {
+	slipBody
+	Card   money.CardNumber `json:"card"`
+	Amount money.Fen        `json:"amount"` // all that is on it, as the screen shows it
+}
+
+func (s *Server) emptyCard(ctx context.Context, m *wish, b emptyBody) (terminal.Receipt, error) {
+	if b.Card.IsZero() {
+		return terminal.Receipt{}, &terminal.Refusal{Code: CodeBadRequest, Detail: "which card"}
+	}
+	return s.cfg.Terminal.EmptyCard(ctx, terminal.EmptyRequest{Token: m.token, Who: m.who, Card: b.Card, Amount: b.Amount})
+}
+
+type askBody struct{}
+
+// askAgain asks the utility at once how something ended. It takes no key of a
+// wish: nothing is begun, and asked twice it is the same question.
+func (s *Server) askAgain(w http.ResponseWriter, r *http.Request) {
+	rc, err := s.askAgainCall(w, r)
+	if err != nil {
+		s.refuse(w, r, err, CodeInternal)
+		return
+	}
+	writeJSON(w, http.StatusOK, s.receiptView(rc, 0))
+}
+
+func (s *Server) askAgainCall(w http.ResponseWriter, r *http.Request) (terminal.Receipt, error) {
+	c, err := s.allowed(r, "")
+	if err == nil && c.staff == nil {
+		err = refusal(terminal.CodeNotAllowed)
+	}
+	if err != nil {
+		return terminal.Receipt{}, err
+	}
+	n, err := journal.ParseName(r.PathValue("id"))
+	if err != nil {
+		return terminal.Receipt{}, refusal(terminal.CodeNotFound)
+	}
+	var b askBody
+	if err := readBody(w, r, &b); err != nil {
+		return terminal.Receipt{}, err
+	}
+	defer s.door.hold(c.s)()
+	return s.cfg.Terminal.AskAgain(context.WithoutCancel(r.Context()), n)
+}
+
 type claimView struct {
 	Claim  string    `json:"claim"` // the number on the slip
 	Kind   string    `json:"kind"`  // "topup", "cash_bill" or "replace": what it comes from

@@ -25,6 +25,7 @@ func TestCounterIsPaidOnce(t *testing.T) {
 		"as load": {"/api/v1/claims/" + slipA.String() + "/payout", fmt.Sprintf(`{"amount":5000,"load":true,"card":"%s"}`, cardA)},
 		"block":   {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardB)},
 		"replace": {"/api/v1/replacements", fmt.Sprintf(`{"card":"%s","reason":"damaged"}`, cardA)},
+		"empty":   {"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake()
@@ -99,6 +100,8 @@ func TestCounterRefuses(t *testing.T) {
 		"a block for no reason":        {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s"}`, cardB)},
 		"a block for another reason":   {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"damaged"}`, cardB)},
 		"a block of nothing":           {"/api/v1/blocks", `{"reason":"lost"}`},
+		"an emptying of no card":       {"/api/v1/card/empty", `{"amount":12000}`},
+		"an emptying to an account":    {"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000,"account":"%s"}`, cardA, acct)},
 		"a replacement of a lost card": {"/api/v1/replacements", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardA)},
 	} {
 		code, v := b.do("POST", c.path, c.body, key()...)
@@ -118,7 +121,7 @@ func TestCounterRefuses(t *testing.T) {
 	k := open(t, s)
 	k.raw("GET", "/kiosk", "")
 	for _, c := range moneyCalls {
-		if !slices.Contains([]string{"/api/v1/bills", "/api/v1/claims/" + slipA.String() + "/payout", "/api/v1/blocks", "/api/v1/replacements"}, c.path) {
+		if !slices.Contains([]string{"/api/v1/bills", "/api/v1/claims/" + slipA.String() + "/payout", "/api/v1/blocks", "/api/v1/replacements", "/api/v1/card/empty"}, c.path) {
 			continue
 		}
 		x := open(t, s)
@@ -142,6 +145,7 @@ func TestCounterRights(t *testing.T) {
 		"/api/v1/claims/" + slipA.String() + "/payout": {`{"amount":5000}`, RightTopUp},
 		"/api/v1/blocks":       {fmt.Sprintf(`{"card":"%s","reason":"stolen"}`, cardB), RightReplace},
 		"/api/v1/replacements": {fmt.Sprintf(`{"card":"%s","reason":"damaged"}`, cardB), RightReplace},
+		"/api/v1/card/empty":   {fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), RightReplace},
 	} {
 		f := newFake()
 		var rights []string
@@ -177,12 +181,16 @@ func TestCounterEnds(t *testing.T) {
 		"claim unknown": {"/api/v1/claims/" + slipA.String() + "/payout", `{"amount":5000}`, journal.Unknown, "unknown", false, "host_unreachable"},
 		"block unknown": {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardB), journal.Unknown, "unknown", false, "host_unreachable"},
 		"block unnamed": {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardA), journal.Done, "not_done", false, "host_refused"},
+		"emptied done":     {"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), journal.Done, "done", false, ""},
+		"emptied not done": {"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), journal.NotDone, "not_done", false, "card_removed"},
+		"emptied unknown":  {"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), journal.Unknown, "unknown", false, "card_removed"},
 		"replace done":  {"/api/v1/replacements", fmt.Sprintf(`{"card":"%s","reason":"damaged"}`, cardA), journal.Done, "done", false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake()
 			s := newServer(t, f)
 			b := clerk(t, s)
+			f.insert(cardA)
 			f.with(func() { f.result = c.result })
 			code, v := b.do("POST", c.path, c.body, key()...)
 			if code != 200 || v["overall"] != c.want || v["cash_owed"] != c.owed {
@@ -200,5 +208,65 @@ func TestCounterEnds(t *testing.T) {
 				t.Errorf("the utility's reason: %v", v["utility"])
 			}
 		})
+	}
+}
+
+// What a damaged card held waits under the number of its emptying, is looked up
+// by it, and is put on another card once.
+func TestEmptiedCardIsCarriedOver(t *testing.T) {
+	f := newFake()
+	s := newServer(t, f)
+	b := clerk(t, s)
+	f.insert(cardA)
+	code, v := b.do("POST", "/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":11999}`, cardA), key()...)
+	wantRefusal(t, code, v, http.StatusConflict, terminal.CodeBalanceMoved)
+	code, v = b.do("POST", "/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), key()...)
+	if code != 200 || v["overall"] != "done" || v["kind"] != "emptied" || v["balance"] != 0.0 || v["account"] != "" {
+		t.Fatalf("%d %v", code, v)
+	}
+	id := v["id"].(string)
+	code, v = b.do("POST", "/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), key()...)
+	wantRefusal(t, code, v, http.StatusConflict, terminal.CodeCardEmpty)
+	if code, v := b.do("GET", "/api/v1/claims/"+id, ""); code != 200 || v["kind"] != "replace" || v["amount"] != 12000.0 {
+		t.Errorf("%d %v", code, v)
+	}
+	f.insert(cardB)
+	pay := fmt.Sprintf(`{"amount":12000,"load":true,"card":"%s"}`, cardB)
+	if code, v := b.do("POST", "/api/v1/claims/"+id+"/payout", pay, key()...); code != 200 || v["overall"] != "done" {
+		t.Errorf("%d %v", code, v)
+	}
+	if code, v := b.do("POST", "/api/v1/claims/"+id+"/payout", pay, key()...); code != 200 || v["overall"] != "not_done" {
+		t.Errorf("a second time: %d %v", code, v)
+	}
+}
+
+// TestAskAgainCall: any clerk may ask how something ended; what is answered is
+// the transaction as it stands then, and nothing new.
+func TestAskAgainCall(t *testing.T) {
+	f := newFake()
+	s := newServer(t, f)
+	b := clerk(t, s)
+	f.with(func() { f.result = journal.Unknown })
+	_, v := b.do("POST", "/api/v1/bills", billBodyOf(5000, 5000), key()...)
+	path := "/api/v1/transactions/" + v["id"].(string) + "/ask"
+	if code, a := b.do("POST", path, `{}`); code != 200 || a["overall"] != "unknown" || a["id"] != v["id"] {
+		t.Errorf("%d %v", code, a)
+	}
+	f.with(func() { f.status.Online = false })
+	code, a := b.do("POST", path, `{}`)
+	wantRefusal(t, code, a, http.StatusServiceUnavailable, terminal.CodeNoLink)
+	f.with(func() { f.status.Online, f.ends = true, journal.Done })
+	for range 2 {
+		if code, a := b.do("POST", path, `{}`); code != 200 || a["overall"] != "done" || a["id"] != v["id"] || a["was_unknown"] != true {
+			t.Errorf("%d %v", code, a)
+		}
+	}
+	if len(f.list) != 1 {
+		t.Errorf("%d transactions", len(f.list))
+	}
+	code, a = b.do("POST", "/api/v1/transactions/310100001234-1-999/ask", `{}`)
+	wantRefusal(t, code, a, http.StatusNotFound, terminal.CodeNotFound)
+	if code, _ := b.do("POST", path, `{"amount":1}`); code != 400 {
+		t.Errorf("with a member too many: %d", code)
 	}
 }

@@ -39,7 +39,7 @@ func apiExamples(t *testing.T) {
 	b := open(t, s)
 	cards := map[string]string{ // which card lies in the reader for a call
 		"POST /api/v1/sales": "new", "POST /api/v1/redemptions": "wang", "POST /api/v1/topups": "wang",
-		"POST /api/v1/claims/310100009999-1-9/payout": "wang", "GET /api/v1/card": "wang", "POST /api/v1/transactions/310100001234-1-10/void": "wang",
+		"POST /api/v1/claims/310100009999-1-9/payout": "wang", "GET /api/v1/card": "wang", "POST /api/v1/card/empty": "wang", "POST /api/v1/transactions/310100001234-1-10/void": "wang",
 	}
 	covered := map[string]bool{}
 	block := regexp.MustCompile("(?s)```http\n(GET|POST) (\\S+)\n(.*?)```\n\n```(json|text) (\\d+)\n(.*?)```")

@@ -43,6 +43,8 @@ type fake struct {
 	unread  error                               // why the list of people can't be read
 	claims  map[journal.Name]terminal.ClaimView // that wait
 	blocked map[money.CardNumber]bool
+	ends    journal.Result // what the utility answers when it is asked again; 0: it does not know either
+	asked   int            // so often
 }
 
 // slipA and slipB are slips of another terminal.
@@ -92,6 +94,7 @@ func newFake() *fake {
 		Terminal: termID, Shop: 31010001, Epoch: 1, Card: terminal.CardView{State: terminal.CardNone},
 		PSAM: terminal.SAMView{Present: true}, LoadSAM: terminal.SAMView{Present: true},
 		Allowance: terminal.AllowanceView{Known: true, Amount: 2000_00, Count: 40},
+		Float:     terminal.FloatView{Known: true, Left: 3600_00, Ceiling: 600_00, At: f.now.Add(-2 * time.Minute)},
 		Online:    true, Limits: wire.DefaultLimits(), LimitsAt: f.now.Add(-time.Hour), HotlistAt: f.now.Add(-time.Hour),
 	}
 	return f
@@ -226,7 +229,7 @@ func (f *fake) book(tok journal.Token, who terminal.Who, t journal.Transaction) 
 		switch t.Kind {
 		case journal.KindTopUp:
 			c.Balance += t.Amount
-		case journal.KindRedemption, journal.KindVoidDebit:
+		case journal.KindRedemption, journal.KindVoidDebit, journal.KindEmptied:
 			c.Balance -= t.Amount
 		}
 		t.After = c.Balance
@@ -458,6 +461,57 @@ func (f *fake) BlockCard(_ context.Context, r terminal.CardRequest) (terminal.Re
 
 func (f *fake) ReplaceCard(_ context.Context, r terminal.CardRequest) (terminal.Receipt, error) {
 	return f.askCard(journal.KindReplace, r)
+}
+
+// EmptyCard leaves what it takes off a card as a claim.
+func (f *fake) EmptyCard(_ context.Context, r terminal.EmptyRequest) (terminal.Receipt, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if rc, end, err := f.begin(r.Token, journal.KindEmptied, r.Card, r.Amount); end {
+		return rc, err
+	}
+	if err := f.counter(); err != nil {
+		return terminal.Receipt{}, err
+	}
+	c := f.cards[r.Card]
+	switch {
+	case f.status.Card.Number != r.Card:
+		return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeOtherCard}
+	case c.Balance == 0:
+		return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeCardEmpty}
+	case c.Balance != r.Amount:
+		return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeBalanceMoved, Limit: c.Balance}
+	}
+	rc := f.book(r.Token, r.Who, journal.Transaction{Kind: journal.KindEmptied, Card: r.Card, Amount: r.Amount, Purchase: &journal.PurchaseIntent{Purpose: journal.PurposeEmpty, Online: true}})
+	if rc.Result == journal.Done {
+		f.claims[rc.Name] = terminal.ClaimView{Claim: rc.Name, Kind: wire.ClaimReplace, Amount: r.Amount, Last4: r.Card.Last4()}
+	}
+	return rc, nil
+}
+
+// AskAgain settles what is unknown as ends says, or leaves it so.
+func (f *fake) AskAgain(_ context.Context, n journal.Name) (terminal.Receipt, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.list {
+		t := &f.list[i]
+		if t.Name != n {
+			continue
+		}
+		f.asked++
+		if t.Result != journal.Unknown {
+			return *t, nil
+		}
+		if !f.status.Online {
+			return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeNoLink}
+		}
+		if f.ends != 0 {
+			t.Result, t.WasUnknown, t.Reason = f.ends, true, 0
+			f.changed()
+		}
+		return *t, nil
+	}
+	return terminal.Receipt{}, &terminal.Refusal{Code: terminal.CodeNotFound}
 }
 
 func (f *fake) askCard(kind journal.Kind, r terminal.CardRequest) (terminal.Receipt, error) {

@@ -74,6 +74,16 @@ func (c *counted) ReplaceCard(ctx context.Context, r terminal.CardRequest) (term
 	return c.fake.ReplaceCard(ctx, r)
 }
 
+func (c *counted) EmptyCard(ctx context.Context, r terminal.EmptyRequest) (terminal.Receipt, error) {
+	c.moved.Add(1)
+	return c.fake.EmptyCard(ctx, r)
+}
+
+func (c *counted) AskAgain(ctx context.Context, n journal.Name) (terminal.Receipt, error) {
+	c.moved.Add(1)
+	return c.fake.AskAgain(ctx, n)
+}
+
 func (c *counted) ReturnCash(ctx context.Context, r terminal.ReturnCashRequest) (terminal.Receipt, error) {
 	c.moved.Add(1)
 	return c.fake.ReturnCash(ctx, r)
@@ -323,6 +333,8 @@ var moneyCalls = []struct{ path, body string }{
 	{"/api/v1/claims/" + slipA.String() + "/payout", `{"amount":5000}`},
 	{"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardB)},
 	{"/api/v1/replacements", fmt.Sprintf(`{"card":"%s","reason":"damaged"}`, cardA)},
+	{"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA)},
+	{"/api/v1/transactions/310100001234-1-10/ask", `{}`},
 	{"/api/v1/shift/open", `{"cash":0}`},
 	{"/api/v1/shift/close", `{"counted":0}`},
 	{"/api/v1/shifts/1/difference", `{"reason":"other","note":"x"}`},

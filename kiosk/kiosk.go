@@ -43,6 +43,8 @@ type Terminal interface {
 	CollectClaim(ctx context.Context, r terminal.ClaimRequest) (terminal.Receipt, error)
 	BlockCard(ctx context.Context, r terminal.CardRequest) (terminal.Receipt, error)
 	ReplaceCard(ctx context.Context, r terminal.CardRequest) (terminal.Receipt, error)
+	EmptyCard(ctx context.Context, r terminal.EmptyRequest) (terminal.Receipt, error)
+	AskAgain(ctx context.Context, name journal.Name) (terminal.Receipt, error)
 	Transaction(name journal.Name) (terminal.Receipt, error)
 	Transactions(max int, before journal.Ref) ([]terminal.Receipt, error)
 	History(ctx context.Context) ([]purse.LogRecord, error)

@@ -61,7 +61,7 @@ var statuses = map[terminal.Code]int{
 	CodePINWeak: http.StatusUnprocessableEntity, CodePINAgain: http.StatusUnprocessableEntity, CodePINSame: http.StatusUnprocessableEntity,
 	terminal.CodeNote: http.StatusUnprocessableEntity, terminal.CodeStockRange: http.StatusUnprocessableEntity, terminal.CodeStockCount: http.StatusUnprocessableEntity,
 	CodeScreens: http.StatusServiceUnavailable, CodePrinter: http.StatusServiceUnavailable,
-	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,
+	terminal.CodeNoLink: http.StatusServiceUnavailable, terminal.CodeNoAnswer: http.StatusServiceUnavailable, terminal.CodeNoPSAM: http.StatusServiceUnavailable,
 	terminal.CodeNoLoadSAM: http.StatusServiceUnavailable, terminal.CodeSAMSwapped: http.StatusServiceUnavailable,
 	terminal.CodeJournalOld: http.StatusServiceUnavailable, terminal.CodePSAMTwin: http.StatusServiceUnavailable,
 	terminal.CodeNoLimits: http.StatusServiceUnavailable, terminal.CodeStopped: http.StatusServiceUnavailable,

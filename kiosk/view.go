@@ -201,9 +201,19 @@ type statusView struct {
 // tillView is what only the shop's people see.
 type tillView struct {
 	Shift     *shiftView    `json:"shift"` // null before the first shift
+	Float     floatView     `json:"float"`
 	Allowance allowanceView `json:"allowance"`
 	Unsent    unsentView    `json:"unsent"`
 	Unknown   int           `json:"unknown"` // transactions that are not settled
+}
+
+// floatView is what the shop may still give out, as the utility said last, less
+// what was sold here since.
+type floatView struct {
+	Known   bool      `json:"known"`
+	Left    money.Fen `json:"left"`
+	Ceiling money.Fen `json:"ceiling"`
+	AsOf    when      `json:"as_of"`
 }
 
 type allowanceView struct {
@@ -258,6 +268,7 @@ func (s *Server) statusView(c caller) statusView {
 	}
 	if c.clerk() {
 		v.Till = &tillView{
+			Float:     floatView{st.Float.Known, st.Float.Left, st.Float.Ceiling, when(st.Float.At)},
 			Allowance: allowanceView{st.Allowance.Known, st.Allowance.Amount, st.Allowance.Count},
 			Unsent:    unsentView{st.Unsent.Count, st.Unsent.Value, whenMS(st.Unsent.Oldest)},
 			Unknown:   st.Open,

@@ -99,6 +99,14 @@ func samples() map[string]func(lang string) Doc {
 		c := journal.Transaction{Name: name(20), Kind: journal.KindVoidDebit, Card: card, Amount: 50_00, Result: journal.Done, After: 120_00, Purchase: &journal.PurchaseIntent{Online: true}}
 		s.Child = &c
 	}
+	emptied := func(r journal.Result) journal.Transaction {
+		t := journal.Transaction{Name: name(28), Kind: journal.KindEmptied, Began: noon, Ended: noon + 800, Actor: clerk, Card: card, Amount: 50_00, Result: r,
+			After: journal.NoBalance, Purchase: &journal.PurchaseIntent{Purpose: journal.PurposeEmpty, Online: true}}
+		if r == journal.Done {
+			t.After = 0
+		}
+		return t
+	}
 	bill := func(r journal.Result) journal.Transaction {
 		return journal.Transaction{Name: name(22), Kind: journal.KindBill, Began: noon, Ended: noon + 800, Actor: clerk, Account: account, Amount: 80_00, Result: r,
 			After: journal.NoBalance, Bill: &journal.BillIntent{Amount: 80_00, Tendered: 100_00, Seen: journal.AccountOnline}}
@@ -141,6 +149,8 @@ func samples() map[string]func(lang string) Doc {
 		"claim-load":       of(claim, first(journal.Done)),
 		"block":            of(request(journal.KindBlock)),
 		"replace":          of(request(journal.KindReplace)),
+		"emptied-done":     of(emptied(journal.Done)),
+		"emptied-unknown":  of(emptied(journal.Unknown)),
 		"reprint":          of(topUp(journal.Done), func(s *Slip) { s.Copy = 2 }),
 		"x":                func(lang string) Doc { r := report; r.Lang = lang; return OfShift(r) },
 		"z":                func(lang string) Doc { r := z; r.Lang = lang; return OfShift(r) },

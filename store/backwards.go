@@ -88,7 +88,7 @@ func (s *Store) Heard() (time.Time, error) {
 	if err != nil {
 		return time.Time{}, err
 	}
-	for _, k := range []wire.SectionKind{wire.SectionHotlist, wire.SectionLimits, wire.SectionRanges, wire.SectionAccounts, wire.SectionItems} {
+	for _, k := range []wire.SectionKind{wire.SectionHotlist, wire.SectionLimits, wire.SectionRanges, wire.SectionAccounts, wire.SectionItems, wire.SectionFloat} {
 		sec, _, err := s.Section(k)
 		if err != nil {
 			return time.Time{}, err

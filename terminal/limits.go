@@ -204,6 +204,9 @@ func (t *Terminal) checkLoad(s *session, amount, before money.Fen, online bool) 
 	if amount > l.OfflineTopUpMax {
 		return refuseLimit(CodeOfflineMax, l.OfflineTopUpMax)
 	}
+	if err := t.checkFloat(amount); err != nil {
+		return err
+	}
 	if t.cfg.Store.Unsent().Value+amount > l.UnsentMax {
 		return refuseLimit(CodeUnsentValue, l.UnsentMax)
 	}

@@ -41,6 +41,7 @@ const (
 	CodeUnsentCount     Code = "unsent_count"
 	CodeUnsentAge       Code = "unsent_age"
 	CodeCardOffline     Code = "card_offline_loads" // too many off-line loads of this card in a row
+	CodeFloat           Code = "float"              // the shop's float and ceiling are used up, by what is known here
 	CodeAllowance       Code = "allowance"          // the load SAM's allowance is used up
 	CodeHotlistOld      Code = "hotlist_old"
 	CodeNoLimits        Code = "no_limits" // the utility never sent limits
@@ -85,6 +86,7 @@ const (
 	WarnHotlistOld  Code = "warn_hotlist_old"
 	WarnOpen        Code = "warn_open"
 	WarnAllowance   Code = "warn_allowance"    // off-line allowance below one top-up
+	WarnFloat       Code = "warn_float"        // the shop's float and ceiling do not cover one top-up
 	WarnCopy        Code = "warn_copy"         // the second copy of unsent entries is not whole
 	WarnNotReceived Code = "warn_not_received" // the card in the reader was never received into stock; it may be sold
 	WarnClock       Code = "warn_clock"        // the clock stands before what the utility signed last, or before an entry: it was set back

@@ -54,8 +54,9 @@ type Terminal struct {
 	mistrusted Code
 	// newest is the latest time on an entry that the utility has not seen, and
 	// which entry that is.
-	newest newest
-	subs   map[chan struct{}]struct{}
+	newest     newest
+	floatKnown floatKnown // what float added up last
+	subs       map[chan struct{}]struct{}
 }
 
 // New makes a terminal of its parts. It touches no card and writes nothing;
@@ -316,6 +317,11 @@ func (t *Terminal) Status() Status {
 	t.mu.Lock()
 	s.Card, s.PSAM, s.LoadSAM, s.Allowance, s.Busy = t.view, t.psam, t.loadSAM, t.allow, t.busy
 	t.mu.Unlock()
+	if f, err := t.float(); err != nil {
+		t.log.Error("add up what was taken out of the float", "err", err)
+	} else {
+		s.Float = f
+	}
 	s.Stopped = t.isStopped()
 	s.CopyBroken = st.Copy().Problem != nil
 	if open, err := st.CountOpen(); err == nil {
@@ -345,6 +351,9 @@ func (t *Terminal) warnings(s Status) []Code {
 	}
 	if s.Allowance.Known && (s.Allowance.Count == 0 || s.Allowance.Amount < s.Limits.TopUpMin) {
 		w = append(w, WarnAllowance)
+	}
+	if s.Float.Known && s.Float.Left < s.Limits.TopUpMin {
+		w = append(w, WarnFloat)
 	}
 	if s.CopyBroken {
 		w = append(w, WarnCopy)

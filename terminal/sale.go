@@ -96,6 +96,12 @@ func (t *Terminal) checkSale(ctx context.Context, s *session, balance money.Fen,
 			return 0, err
 		}
 	}
+	// The utility is not asked about a deposit, on line either.
+	if l.CardDeposit > 0 {
+		if err := t.checkFloat(l.CardDeposit + r.Amount); err != nil {
+			return 0, err
+		}
+	}
 	if r.Amount == 0 {
 		return l.CardDeposit, nil
 	}

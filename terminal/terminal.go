@@ -185,6 +185,7 @@ type Status struct {
 	PSAM       SAMView
 	LoadSAM    SAMView
 	Allowance  AllowanceView
+	Float      FloatView
 	Online     bool
 	Unsent     store.Unsent
 	Open       int // transactions that are unknown

@@ -241,9 +241,9 @@ func has(have []wire.SectionVersion, s wire.Section) bool {
 
 func (c *Client) helloOf(e store.Epoch) (*wire.Hello, error) {
 	q := &wire.Hello{Version: wire.Version, Head: e.Head, Software: c.cfg.Software, Wall: c.cfg.Clock().UnixMilli()}
-	for k := wire.SectionHotlist; k <= wire.SectionItems; k++ {
+	for k := wire.SectionHotlist; k <= wire.LastSection; k++ {
 		// A section that cannot be read is asked for anew.
-		if s, ok, err := c.cfg.Journal.Section(k); err == nil && ok {
+		if s, ok, err := c.cfg.Journal.Section(k); err == nil && (ok || k == wire.SectionFloat) {
 			q.Have = append(q.Have, wire.SectionVersion{Kind: k, Version: s.Version})
 		} else if err != nil && !errors.Is(err, store.ErrCorrupt) {
 			return nil, err
@@ -262,7 +262,7 @@ func (c *Client) greet(ctx context.Context, e store.Epoch) error {
 		if err != nil {
 			return err
 		}
-		if more && round < wire.SectionItems {
+		if more && round < wire.LastSection {
 			continue
 		}
 		standing, err := c.place(e, a)

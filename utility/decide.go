@@ -166,25 +166,34 @@ func loadType(ed bool) uint8 {
 // room is what a shop may still give out: float + ceiling − reserved −
 // allowances outstanding (DESIGN section 4).
 func (s *Service) room(ctx context.Context, shop money.ShopID) (money.Fen, error) {
-	float, err := s.store.Balance(ctx, ledger.Shop(shop))
-	if err != nil {
-		return 0, err
+	r, _, err := s.roomOf(ctx, shop)
+	return r.Room, err
+}
+
+// roomOf gives what the room is made of, and the books of the shop's load SAMs:
+// a SAM is a shop's only after a terminal of the shop was enrolled with it.
+func (s *Service) roomOf(ctx context.Context, shop money.ShopID) (r Room, sams map[money.SAMID]storage.SAM, err error) {
+	r.Ceiling = s.master.Shops[shop].Ceiling
+	if r.Float, err = s.store.Balance(ctx, ledger.Shop(shop)); err != nil {
+		return r, nil, err
 	}
-	exposed, err := s.store.Exposed(ctx, shop)
-	if err != nil {
-		return 0, err
+	if r.Reserved, err = s.store.Exposed(ctx, shop); err != nil {
+		return r, nil, err
 	}
-	sams, err := s.store.SAMs(ctx)
-	if err != nil {
-		return 0, err
+	if list := s.master.SAMs[shop]; len(list) > 0 {
+		have, err := s.store.Fetch(ctx, storage.Want{SAMs: list})
+		if err != nil {
+			return r, nil, err
+		}
+		sams = have.SAMs
 	}
-	room := float + s.master.Shops[shop].Ceiling - exposed
 	for _, x := range sams {
 		if x.Shop == shop {
-			room -= x.Outstanding()
+			r.Allowances += x.Outstanding()
 		}
 	}
-	return room, nil
+	r.Room = r.Float + r.Ceiling - r.Reserved - r.Allowances
+	return r, sams, nil
 }
 
 // AgreeVoid says whether a top-up may be voided. An agreement is durable

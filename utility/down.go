@@ -63,8 +63,19 @@ func (s *Service) Hello(ctx context.Context, from money.TerminalID, h wire.Hello
 		return wire.HelloAnswer{}, refused("terminal %s says it is %s", from, h.Head.Terminal)
 	}
 	a := wire.HelloAnswer{Server: s.clock().UnixMilli()}
+	have := map[wire.SectionKind]uint64{}
+	for _, v := range h.Have {
+		have[v.Kind] = v.Version
+	}
+	var float *wire.Section
 	err := s.locked(ctx, func() (err error) {
-		a.Standing, a.Stored, err = s.standing(ctx, h.Head)
+		if a.Standing, a.Stored, err = s.standing(ctx, h.Head); err != nil {
+			return err
+		}
+		// A program that does not name it can't read it.
+		if held, named := have[wire.SectionFloat]; named && a.Standing == wire.StandingGood {
+			float, err = s.float(ctx, from, held)
+		}
 		return err
 	})
 	if err != nil {
@@ -73,12 +84,50 @@ func (s *Service) Hello(ctx context.Context, from money.TerminalID, h wire.Hello
 	if a.Standing == wire.StandingReenrol {
 		return a, nil
 	}
-	have := map[wire.SectionKind]uint64{}
-	for _, v := range h.Have {
-		have[v.Kind] = v.Version
-	}
 	a.Sections, err = s.sections(ctx, from, have, a.Standing == wire.StandingGood)
+	if float != nil {
+		a.Sections = append([][]byte{s.vault.Seal("section", float)}, a.Sections...)
+	}
 	return a, err
+}
+
+// floatEvery is how often an unchanged float is issued anew, so that its age on
+// a screen is that of the link and not of the last sale.
+const floatEvery = 10 * time.Minute
+
+// told is what a terminal was told of its shop's float last.
+type told struct {
+	float   wire.Float
+	at      time.Time
+	version uint64
+}
+
+// float gives, under mu, what the asking terminal's shop may still give out, nil
+// when the terminal holds that. The version grows with the log and, between
+// lines, with time; a figure that did not change is not sent for every line of
+// somebody else's.
+func (s *Service) float(ctx context.Context, from money.TerminalID, held uint64) (*wire.Section, error) {
+	t := s.master.Terminals[from]
+	ep := t.Now()
+	r, sams, err := s.roomOf(ctx, ep.Shop)
+	if err != nil {
+		return nil, err
+	}
+	f := wire.Float{Balance: r.Float, Ceiling: r.Ceiling, Reserved: r.Reserved, Allowed: r.Allowances, Epoch: t.Current, Seq: s.head(from, t.Current).Seq}
+	if x := sams[ep.LoadSAM]; x.Shop == ep.Shop {
+		f.Own = x.Outstanding()
+	}
+	now := s.clock()
+	if was, ok := s.told[from]; !ok || was.float != f || now.Sub(was.at) >= floatEvery || now.Before(was.at) {
+		const bits = 22 // periods until the year 2049
+		period := uint64(max(now.UnixMilli()/floatEvery.Milliseconds(), 0)) % (1 << bits)
+		s.told[from] = told{f, now, (s.tail.ID+1)<<bits | period}
+	}
+	is := s.told[from]
+	if is.version <= held {
+		return nil, nil
+	}
+	return &wire.Section{Kind: wire.SectionFloat, Version: is.version, Terminal: from, Issued: is.at.UnixMilli(), Float: f}, nil
 }
 
 func (s *Service) standing(ctx context.Context, h journal.Head) (wire.Standing, journal.Head, error) {

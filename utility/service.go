@@ -84,6 +84,8 @@ type Service struct {
 	masterMu sync.RWMutex
 	master   *master.Data
 
+	told map[money.TerminalID]told // under mu
+
 	lookups lookups
 	guesses guesses
 	bills   bills
@@ -121,7 +123,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	s := &Service{
 		store: cfg.Storage, vault: cfg.Vault, profiles: cfg.Profiles, clock: cfg.Clock, log: cfg.Log, limits: cfg.Limits,
-		heads: map[epoch]journal.Head{}, master: master.New(), stale: true,
+		heads: map[epoch]journal.Head{}, master: master.New(), stale: true, told: map[money.TerminalID]told{},
 		lookups: lookups{rate: rate.Limit(cfg.LookupRate), burst: cfg.LookupBurst, of: map[money.TerminalID]*rate.Limiter{}},
 		bills:   bills{every: cfg.AccountsEvery},
 	}

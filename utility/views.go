@@ -85,17 +85,8 @@ type Room struct {
 
 // ShopRoom gives the room of a shop and what it is made of.
 func (s *Service) ShopRoom(ctx context.Context, shop money.ShopID) (r Room, err error) {
-	err = s.locked(ctx, func() error {
-		var err error
-		if r.Room, err = s.room(ctx, shop); err != nil {
-			return err
-		}
-		r.Ceiling = s.master.Shops[shop].Ceiling
-		if r.Float, err = s.store.Balance(ctx, ledger.Shop(shop)); err != nil {
-			return err
-		}
-		r.Reserved, err = s.store.Exposed(ctx, shop)
-		r.Allowances = r.Float + r.Ceiling - r.Reserved - r.Room
+	err = s.locked(ctx, func() (err error) {
+		r, _, err = s.roomOf(ctx, shop)
 		return err
 	})
 	return r, err

@@ -20,7 +20,11 @@ const (
 	SectionRanges   SectionKind = 3 // cards that this shop may sell
 	SectionAccounts SectionKind = 4 // bills of the neighbourhood
 	SectionItems    SectionKind = 5 // open items: ask these cards for proof
+	SectionFloat    SectionKind = 6 // what this terminal's shop may still give out; sent only to who names it in Hello, with version 0 at first
 )
+
+// LastSection is the highest kind that this program knows.
+const LastSection = SectionFloat
 
 // Section heads every section; What of its Sealed is "section".
 type Section struct {
@@ -33,6 +37,7 @@ type Section struct {
 	Ranges   []Range
 	Accounts []Bill
 	Items    []Item
+	Float    Float
 }
 
 func (m *Section) Fields(c *canon.Codec) {
@@ -54,9 +59,35 @@ func (m *Section) Fields(c *canon.Codec) {
 		canon.List(c, &m.Accounts, MaxAccounts, 26, func(c *canon.Codec, b *Bill) { b.fields(c) })
 	case SectionItems:
 		canon.List(c, &m.Items, MaxOpenItems, 40, func(c *canon.Codec, i *Item) { i.fields(c) })
+	case SectionFloat:
+		m.Float.fields(c)
 	default:
 		c.Fail(ErrMessage)
 	}
+}
+
+// Float is what a shop may still give out, in fen (DESIGN section 4), as of
+// the last entry of the terminal that the utility had stored then.
+type Float struct {
+	Balance  money.Fen // prepaid; negative: on credit
+	Ceiling  money.Fen // how far below zero the utility lets it go
+	Reserved money.Fen // MAC2 given on line, not paid yet
+	Allowed  money.Fen // allowances outstanding of all load SAMs of the shop
+	Own      money.Fen // of those, that of this terminal
+	Epoch    uint32    // of the terminal's last entry in these figures
+	Seq      uint64    // 0: none of that epoch
+}
+
+// Left is what this terminal alone could still sell: the shop's room, and the
+// allowance that was taken out of the room for it.
+func (m Float) Left() money.Fen { return m.Balance + m.Ceiling - m.Reserved - m.Allowed + m.Own }
+
+func (m *Float) fields(c *canon.Codec) {
+	for _, f := range []*money.Fen{&m.Balance, &m.Ceiling, &m.Reserved, &m.Allowed, &m.Own} {
+		canon.I64(c, f)
+	}
+	canon.U32(c, &m.Epoch)
+	canon.U64(c, &m.Seq)
 }
 
 // Hotlist is a list of blocked cards, in ascending order without repetitions;

@@ -47,7 +47,7 @@ var messages = []func() canon.Record{
 	func() canon.Record { return &CardQuestion{} },
 }
 
-var kinds = []SectionKind{SectionHotlist, SectionLimits, SectionRanges, SectionAccounts, SectionItems}
+var kinds = []SectionKind{SectionHotlist, SectionLimits, SectionRanges, SectionAccounts, SectionItems, SectionFloat}
 
 // only keeps of a section what its kind carries.
 func only(k SectionKind, s Section) *Section {
@@ -66,6 +66,8 @@ func only(k SectionKind, s Section) *Section {
 		out.Accounts = s.Accounts
 	case SectionItems:
 		out.Items = s.Items
+	case SectionFloat:
+		out.Float = s.Float
 	}
 	return out
 }

@@ -190,7 +190,7 @@ func (b *Tab) Text(testid string) string {
 func (b *Tab) Settled(verdict string) {
 	b.t.Helper()
 	b.Says("result-verdict", verdict)
-	b.Until("the result is settled", `["finish", "cash-returned"].includes(document.activeElement?.dataset.testid)`)
+	b.Until("the result is settled", `["finish", "cash-returned", "renew-next"].includes(document.activeElement?.dataset.testid)`)
 }
 
 // Until waits for an expression to hold.

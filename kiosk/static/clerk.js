@@ -1,6 +1,8 @@
 // The clerk's page: the counter and what belongs to it.
 import { begin } from "./counter.js";
 import "./lost.js";
+import "./renew.js";
+import "./inquire.js";
 import "./till.js";
 import "./people.js";
 

@@ -184,6 +184,12 @@ function drawStrip(s) {
   const till = s.till;
   gauge("takings", till?.shift?.open ? yuan(till.shift.cash_in - till.shift.cash_out) : t("strip.no_shift"), till && !till.shift?.open ? "warn" : "");
   if (till) {
+    const f = till.float, short = yuan(f.ceiling).replace(".00", "");
+    document.querySelector('[data-gauge="float"]').hidden = !f.known;
+    if (f.known) {
+      $("float-age").textContent = t("strip.float_age", { age: age(f.as_of, s.now) });
+      gauge("float", f.ceiling ? t("strip.float_ceiling", { amount: yuan(f.left), ceiling: short }) : yuan(f.left), f.left < s.limits.topup_min ? "bad" : f.left < Math.max(f.ceiling, s.limits.unsent_max) / 5 ? "warn" : "");
+    }
     const a = till.allowance, room = Math.max(0, s.limits.unsent_max - till.unsent.value);
     const left = a.known ? Math.min(a.amount, room) : 0;
     gauge("allowance", a.known ? yuan(left) : t("strip.none"), !a.known || left < s.limits.topup_min ? "bad" : left < s.limits.unsent_max / 5 ? "warn" : "");
@@ -408,7 +414,7 @@ export async function send(path, body) {
   state.moving = true;
   try { await moving(path, body); } finally { state.moving = false; draw(); }
   // A second Enter of the same hand must not throw the result away.
-  setTimeout(() => $("finish").offsetParent && (state.owed ? $("cash-returned") : $("finish")).focus(), 700);
+  setTimeout(() => $("finish").offsetParent && [...$("result").querySelectorAll("button.first")].find((b) => b.offsetParent).focus(), 700);
 }
 
 form("cash").addEventListener("submit", (e) => {

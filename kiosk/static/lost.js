@@ -8,7 +8,6 @@ const card = () => form("lost").card.value.replace(/\D/g, "");
 addLines(
   ["claim", "topup", true, () => { state.mode = "claim"; state.claim = null; form("claim").reset(); go("claim"); }],
   ["block", "replace", true, () => lost("block")],
-  ["replace", "replace", true, () => lost("replace")],
 );
 
 // ---- claims
@@ -41,7 +40,7 @@ form("claim").addEventListener("submit", (e) => {
       throw new Refused({ code: "bad_slip", ...advice("claim.bad") });
     }
     state.claim = await call("GET", `/api/v1/claims/${encodeURIComponent(slip)}`);
-  }).then(() => { draw(); if (state.claim) $("claim-cash").focus(); });
+  }).then(() => { draw(); if (state.claim) [...form("claim").querySelectorAll("button.first")].find((b) => b.offsetParent)?.focus(); });
 });
 form("claim").addEventListener("input", () => { state.claim = null; draw(); });
 function collect(body, key) {
@@ -55,7 +54,7 @@ $("claim-load").addEventListener("click", () => collect({ load: true, card: stat
 // ---- cards
 
 const reasons = { block: ["lost", "stolen"], replace: ["damaged"] };
-function lost(mode) {
+export function lost(mode) {
   state.mode = "lost";
   state.wish = mode;
   form("lost").reset();

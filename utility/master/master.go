@@ -8,6 +8,7 @@ package master
 import (
 	"crypto/ed25519"
 	"maps"
+	"slices"
 	"sort"
 
 	"github.com/dianka/dianka/journal"
@@ -56,6 +57,7 @@ type Data struct {
 	Blocked   map[money.CardNumber]bool
 	Codes     map[record.Hash]record.Code // not yet used
 	Terminals map[money.TerminalID]*Terminal
+	SAMs      map[money.ShopID][]money.SAMID // load SAMs that were ever enrolled for a shop, no one twice
 	Policies  map[money.TerminalID]record.Policy
 	Limits    map[money.TerminalID]wire.Limits // zero terminal: all others
 	Frozen    map[money.TerminalID]bool        // two entries of one name were signed
@@ -74,6 +76,7 @@ func New() *Data {
 	return &Data{
 		Shops: map[money.ShopID]record.Shop{}, Blocked: map[money.CardNumber]bool{},
 		Codes: map[record.Hash]record.Code{}, Terminals: map[money.TerminalID]*Terminal{},
+		SAMs:     map[money.ShopID][]money.SAMID{},
 		Policies: map[money.TerminalID]record.Policy{}, Limits: map[money.TerminalID]wire.Limits{},
 		Frozen: map[money.TerminalID]bool{}, Forks: map[journal.Hash]bool{},
 		Replacements: map[journal.Name]Replacement{},
@@ -144,6 +147,9 @@ func (d *Data) Apply(l record.Line) error {
 		}
 		t.Current = r.Epoch
 		t.Epochs[r.Epoch] = &Epoch{r.Shop, r.PSAM, r.LoadSAM, r.Key}
+		if sams := d.SAMs[r.Shop]; !r.LoadSAM.IsZero() && !slices.Contains(sams, r.LoadSAM) {
+			d.SAMs[r.Shop] = append(sams, r.LoadSAM)
+		}
 		delete(d.Frozen, r.Terminal) // head office gave a new code: reviewed
 		d.RangesAt, d.LimitsAt = l.ID, l.ID
 	case *wire.Batch:
