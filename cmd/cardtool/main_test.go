@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -22,11 +23,12 @@ import (
 	"github.com/dianka/dianka/reader/pcsc"
 	"github.com/dianka/dianka/simcard"
 	"github.com/dianka/dianka/suite"
+	"github.com/dianka/dianka/utility/vault"
 )
 
 // commands are the programs that scripts may call: the tool, and one that
 // makes a card with a history.
-var commands = map[string]func(){"cardtool": main, "mkcard": mkcard, "hold": hold, "zipcat": zipcat, "testkeys": testkeys}
+var commands = map[string]func(){"cardtool": main, "mkcard": mkcard, "hold": hold, "zipcat": zipcat, "testkeys": testkeys, "mkvault": mkvault}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare})
@@ -66,6 +68,20 @@ func hold() {
 // testkeys FILE writes a file of test keys.
 func testkeys() {
 	if err := os.WriteFile(os.Args[1], []byte(testKeyFile()), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// mkvault FILE PASSPHRASE-FILE makes a vault with keys that are no test keys.
+func mkvault() {
+	k := func(b byte) []byte { return bytes.Repeat([]byte{b, ^b}, 8) }
+	m := suite.Masters{Purchase: k(1), Load: k(2), TAC: k(3), Line: k(4), PINUnblock: k(5), PINReload: k(6), Control: k(7), Allowance: k(8)}
+	err := vault.Create(os.Args[1], []byte("a long passphrase"), m)
+	if err == nil {
+		err = os.WriteFile(os.Args[2], []byte("a long passphrase\n"), 0o600)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
