@@ -16,7 +16,8 @@ import (
 	"github.com/dianka/dianka/money"
 )
 
-// ErrJournal means that a journal cannot be gone on with. Nothing was written.
+// ErrJournal means that a journal cannot be gone on with. Nothing that it does
+// not say was written to a card.
 var ErrJournal = errors.New("the journal of the tray cannot be gone on with")
 
 // What a journal says of a number.
@@ -168,7 +169,7 @@ func (j *Journal) note(o Order, event string) error {
 		e.Terminal = o.Terminal.String()
 	}
 	if err := j.line(e); err != nil {
-		return fmt.Errorf("the journal of the tray: %w", err)
+		return fmt.Errorf("%w: %w", ErrJournal, err)
 	}
 	if event == eventBegun {
 		j.order = append(j.order, o.Number)

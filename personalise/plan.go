@@ -68,8 +68,11 @@ func (p *Plan) String() string { return fmt.Sprintf("%s %s", p.d.Kind, p.o.Numbe
 // with ErrKeys, ErrMixed, ErrDerive and ErrOrder.
 func NewPlan(d *Description, o Order, keys *suite.Ring, set *profiles.Set) (*Plan, error) {
 	p := &Plan{d: d, o: o, keys: keys}
-	if d.Terminal() == o.Terminal.IsZero() {
-		return nil, fmt.Errorf("%w: it has a place for a terminal number, or none was given: %t", ErrOrder, d.Terminal())
+	switch {
+	case d.Terminal() && o.Terminal.IsZero():
+		return nil, fmt.Errorf("%w: it has a place for a terminal number, and none is given", ErrOrder)
+	case !d.Terminal() && !o.Terminal.IsZero():
+		return nil, fmt.Errorf("%w: it has no place for a terminal number", ErrOrder)
 	}
 	if test := [4]byte(d.Issuer[:4]) == [4]byte(suite.TestIssuer[:4]); test != keys.Test() {
 		return nil, ErrMixed

@@ -2,6 +2,7 @@ package main
 
 import (
 	"archive/zip"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -18,14 +19,16 @@ import (
 
 	"github.com/dianka/dianka/apdu"
 	"github.com/dianka/dianka/money"
+	"github.com/dianka/dianka/personalise"
 	"github.com/dianka/dianka/reader/pcsc"
 	"github.com/dianka/dianka/simcard"
 	"github.com/dianka/dianka/suite"
+	"github.com/dianka/dianka/utility/vault"
 )
 
 // commands are the programs that scripts may call: the tool, and one that
 // makes a card with a history.
-var commands = map[string]func(){"cardtool": main, "mkcard": mkcard, "hold": hold, "zipcat": zipcat}
+var commands = map[string]func(){"cardtool": main, "mkcard": mkcard, "hold": hold, "zipcat": zipcat, "testkeys": testkeys, "mkvault": mkvault}
 
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare})
@@ -59,6 +62,28 @@ func hold() {
 			return
 		}
 		time.Sleep(20 * time.Millisecond) // the test is another program, which announces nothing
+	}
+}
+
+// testkeys FILE writes a file of test keys.
+func testkeys() {
+	if err := os.WriteFile(os.Args[1], []byte(testKeyFile()), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// mkvault FILE PASSPHRASE-FILE makes a vault with keys that are no test keys.
+func mkvault() {
+	k := func(b byte) []byte { return bytes.Repeat([]byte{b, ^b}, 8) }
+	m := suite.Masters{Purchase: k(1), Load: k(2), TAC: k(3), Line: k(4), PINUnblock: k(5), PINReload: k(6), Control: k(7), Allowance: k(8)}
+	err := vault.Create(os.Args[1], []byte("a long passphrase"), m)
+	if err == nil {
+		err = os.WriteFile(os.Args[2], []byte("a long passphrase\n"), 0o600)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 
@@ -168,11 +193,19 @@ func (k *keeper) move(v money.Fen, seq uint32, at money.Stamp) {
 	k.do("805401000F", fmt.Sprintf("%08X%X%X08", seq, at[:], mac[:]))
 }
 
+// testKeyFile is a file of the well-known test keys and the PIN of test cards.
+func testKeyFile() string {
+	m := suite.TestMasters()
+	return fmt.Sprintf("purchase: %X\nload: %X\ntac: %X\nline: %X\npin-unblock: %X\npin-reload: %X\ncontrol: %X\nallowance: %X\npin: 12345\n",
+		m.Purchase, m.Load, m.TAC, m.Line, m.PINUnblock, m.PINReload, m.Control, m.Allowance)
+}
+
 // TestExamples runs every example of every help page, on simulated cards.
 func TestExamples(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{
-		"test.keys":     fmt.Sprintf("purchase: %X\nload: %X\ntac: %X\n", []byte(suite.TestMasters().Purchase), []byte(suite.TestMasters().Load), []byte(suite.TestMasters().TAC)),
+		"test.keys":     testKeyFile(),
+		"purse.yaml":    string(personalise.Example(personalise.KindPurse)),
 		"select.apdu":   "# the environment of payment systems\n00A40000023F00 = 9000\nexpect data 6F??84*\n",
 		"balance.apdu":  "A40400:$aid = 9000\n805C0002/04 = 9000\nlet b = data\nprint balance $b fen\n",
 		"session.trace": "> 00A40000023F00\n< 6F15840E315041592E5359532E4444463031A5038801019000\n",

@@ -3,14 +3,10 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"os"
-	"runtime"
 	"time"
 
-	"github.com/goccy/go-yaml/ast"
 	"github.com/spf13/cobra"
 
 	profiles "github.com/dianka/dianka/firmware-profiles"
@@ -285,46 +281,21 @@ type testKeys struct {
 // String shows nothing.
 func (testKeys) String() string { return "[test keys]" }
 
-// key is a master key in a file. An error does not show it.
-type key []byte
-
-// UnmarshalText implements encoding.TextUnmarshaler.
-func (k *key) UnmarshalText(b []byte) error {
-	x, err := hex.DecodeString(string(b))
-	if err != nil || len(x) != 16 {
-		return errors.New("a key is 32 hexadecimal digits")
-	}
-	*k = x
-	return nil
-}
-
-// UnmarshalYAML lets the error name the line.
-func (k *key) UnmarshalYAML(n ast.Node) error { return config.Text(n, k) }
-
 // readTestKeys reads a file of test keys. It fails with config.ErrFile.
 func readTestKeys(path string) (*testKeys, error) {
 	no := func(err error) (*testKeys, error) { return nil, fmt.Errorf("%w: %s: %w", config.ErrFile, path, err) }
-	st, err := os.Stat(path)
+	ring, err := readKeys(path)
 	if err != nil {
 		return nil, err
 	}
-	if st.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
-		return no(errors.New("it may be read by others: allow its owner only (chmod 600)"))
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var m struct {
-		Purchase key `yaml:"purchase"`
-		Load     key `yaml:"load"`
-		TAC      key `yaml:"tac"`
-	}
-	if err := config.Parse(b, &m); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
-	}
-	if m.Purchase == nil || m.Load == nil || m.TAC == nil {
-		return no(errors.New("it needs purchase, load and tac"))
+	var m suite.Masters
+	for name, k := range map[string]*[]byte{suite.KeyPurchase: &m.Purchase, suite.KeyLoad: &m.Load, suite.KeyTAC: &m.TAC} {
+		if ring.Len(name) != 16 {
+			return no(errors.New("it needs purchase, load and tac, 32 hexadecimal digits each"))
+		}
+		if *k, err = ring.Plain(suite.Derived{Name: name}); err != nil {
+			return no(err)
+		}
 	}
 	// The vault also signs and gives allowances, which nobody here asks for.
 	nobody := make([]byte, 32)

@@ -25,7 +25,7 @@ func newRootCommand() *cobra.Command {
 	cmd.AddCommand(newReadersCommand(t), newWatchCommand(t), newReaderCommand(t), newATRCommand(t),
 		newAPDUCommand(t), newRunCommand(t), newExplainCommand(t),
 		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t), newShellCommand(t), newBenchCommand(t), newSimCommand(t),
-		newJournalCommand(t), newRescueCommand(t), newTerminalCommand(t), station.NewCheckCommand(),
+		newJournalCommand(t), newRescueCommand(t), newPersonaliseCommand(t), newTerminalCommand(t), station.NewCheckCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes()},
 		&cobra.Command{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		&cobra.Command{Use: "aliases", Short: "How to name one's readers", Long: aliasesHelp},
@@ -77,6 +77,8 @@ times are RFC 3339.
   card dump    the format of dump files; see cardtool card dump --help
   card diff    [{what, before, after}]
   replay       as run
+  personalise  {kind, description, cards: [{number, terminal, outcome, found,
+               used, checks: [{what, verdict, says}], error}], open, free}
   terminal     {program, terminal, shop, epoch, entries, online, standing,
                unsent, oldest_unsent_ms, unknown, shift, busy, stopped,
                copy_broken, card, readers: [{role, name}], warnings}

@@ -15,8 +15,8 @@ import (
 )
 
 // The simulated readers: sim:<name>, each with a card in it, made anew for each
-// call with the well-known test keys; sim:card=FILE, sim:card2=FILE and
-// sim:sam=FILE keep theirs in a file. They are for learning and for trying a
+// call with the well-known test keys; sim:card=FILE, sim:card2=FILE,
+// sim:sam=FILE and sim:blank=FILE keep theirs in a file. They are for learning and for trying a
 // script before it meets a real card, and are never chosen unless named.
 var simulated = []struct {
 	name, what string
@@ -42,6 +42,7 @@ var simulated = []struct {
 		return &leaving{c}, err
 	}},
 	{"empty", "a reader without a card", nil},
+	{"blank", "a chip that nothing was written to, for personalise", simBlank},
 }
 
 // t0 makes the wrapper comparable, as virtual wants it.
@@ -105,6 +106,13 @@ func simSAM(file string) (virtual.Chip, error) {
 	r := simcard.TestSAM(money.SAMID{0, 0, 0, 0, 0x31, 0x01, 0, 0, 0, 1}, money.TerminalID{0x31, 0x01, 0x00, 0x00, 0x12, 0x34})
 	r.Levels = []int{1, 2}
 	return simMake(r, simcard.Options{}, file)
+}
+
+func simBlank(file string) (virtual.Chip, error) {
+	if file == "" {
+		return simcard.New(simcard.Options{}), nil
+	}
+	return simcard.Open(file, simcard.Options{})
 }
 
 func simMake(r simcard.Recipe, o simcard.Options, file string) (*simcard.Card, error) {

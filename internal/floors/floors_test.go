@@ -22,7 +22,7 @@ const module = "github.com/dianka/dianka/"
 var floor = map[string]int{
 	"apdu": 0, "suite": 0, "money": 0, "journal": 0, "wire": 0, "firmware-profiles": 0, "internal/canon": 0, "internal/words": 0,
 	"explain": 0, "script": 1, "dump": 1,
-	"purse": 1, "reader": 1, "store": 1, "simcard": 1, "receipt": 1, "printer": 1,
+	"purse": 1, "personalise": 1, "reader": 1, "store": 1, "simcard": 1, "receipt": 1, "printer": 1,
 	"terminal": 2,
 	"kiosk":    3, "uplink": 3, "utility": 3,
 	"cmd": 4, "internal/config": 0, "internal/station": 4, "internal/desk": 4, "internal/bench": 4, "internal/floors": 4,
@@ -41,6 +41,9 @@ var forbidden = []struct{ from, to, why string }{
 	{"store", "purse", "the file knows no card protocol"},
 	{"purse", "store", "the protocol knows no disk"},
 	{"purse", "simcard", "the terminal side must not know the simulator"},
+	{"personalise", "reader", "making a card needs its commands only"},
+	{"personalise", "simcard", "the maker of cards must not know the simulator"},
+	{"personalise", "purse", "what a card holds is read back by other code than the terminal's"},
 	{"printer/printertest", "printer", "the simulated printer shares no parser with the driver"},
 	{"printer/printertest", "receipt", "the simulated printer reads what was printed by itself"},
 	{"printer", "receipt", "the driver prints bytes"},

@@ -221,3 +221,7 @@ func (v *Software) Seal(what string, r canon.Record) []byte { return wire.Seal(w
 
 // PublicKey is of Vault.
 func (v *Software) PublicKey() ed25519.PublicKey { return v.sign.Public().(ed25519.PublicKey) }
+
+// Ring lets those who make cards use the vault's keys by their names
+// (suite.Ring): they reach a card enciphered only, unless they are test keys.
+func (v *Software) Ring() *suite.Ring { return v.masters.Ring() }
