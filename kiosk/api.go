@@ -131,6 +131,12 @@ func moneyCall[T hasSlip](s *Server, right string, do func(context.Context, *wis
 		}
 		defer s.door.hold(c.s)()
 		ctx := context.WithoutCancel(r.Context())
+		over, err := s.wishes.begin(m.token)
+		if err != nil {
+			s.refuse(w, r, err, CodeInternal)
+			return
+		}
+		defer over()
 		known, end, err := s.mayPrint(ctx, m.token, body.slips())
 		defer end()
 		if err != nil {
@@ -382,7 +388,8 @@ type loginBody struct {
 }
 
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
-	if !s.cfg.Mode.offers("clerk") {
+	tool := byTool(r)
+	if !tool && !s.cfg.Mode.offers("clerk") {
 		s.refuse(w, r, refusal(CodeNotOffered), CodeInternal)
 		return
 	}
@@ -405,32 +412,37 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, err, CodeInternal)
 		return
 	}
+	if tool && !slices.Contains(p.Rights, RightService) {
+		s.note(r.Context(), actorOf(p, tool), journal.Staff{Act: journal.ActRefused, Staff: p.ID, Count: 1, Detail: RightService})
+		s.refuse(w, r, refusal(terminal.CodeNotAllowed), CodeInternal)
+		return
+	}
 	act := journal.Staff{Act: journal.ActLogin, Staff: p.ID}
 	if old, err := r.Cookie(clerkCookie); err == nil {
-		was, locked := s.door.close(old.Value)
+		was, locked := s.door.close(old.Value, tool)
 		s.noteLocks(r.Context())
 		switch {
 		case was != nil && was.ID == p.ID && locked:
 			act.Detail = "unlock"
 		case was != nil:
-			s.noteLogout(r.Context(), was)
+			s.noteLogout(r.Context(), was, tool)
 		}
 	}
-	session, ok := s.door.open(p)
+	session, ok := s.door.open(p, tool)
 	if !ok { // locked between the PIN and here
 		s.refuse(w, r, refusal(CodeLoginFailed), CodeInternal)
 		return
 	}
-	s.note(r.Context(), clerkOf(p), act)
+	s.note(r.Context(), actorOf(p, tool), act)
 	http.SetCookie(w, cookie(clerkCookie, session))
 	writeJSON(w, http.StatusOK, s.sessionView(caller{staff: p, left: IdleLock}))
 }
 
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	if c, err := r.Cookie(clerkCookie); err == nil {
-		if p, _ := s.door.close(c.Value); p != nil {
+		if p, _ := s.door.close(c.Value, byTool(r)); p != nil {
 			s.noteLocks(r.Context())
-			s.noteLogout(r.Context(), p)
+			s.noteLogout(r.Context(), p, byTool(r))
 		}
 	}
 	http.SetCookie(w, cookie(clerkCookie, ""))

@@ -44,10 +44,11 @@ const (
 	RightReplace   = "replace"   // a lost or damaged card
 	RightSettle    = "settle"    // shifts, their reports, and stock
 	RightConfigure = "configure" // the staff list and the terminal's settings
+	RightService   = "service"   // to work the terminal by cardtool, as its technician
 )
 
 // Rights lists every right.
-var Rights = []string{RightSell, RightTopUp, RightRedeem, RightVoid, RightReprint, RightReplace, RightSettle, RightConfigure}
+var Rights = []string{RightSell, RightTopUp, RightRedeem, RightVoid, RightReprint, RightReplace, RightSettle, RightConfigure, RightService}
 
 // ErrRight means that a word names no right.
 var ErrRight = errors.New("kiosk: no such right")
@@ -139,6 +140,7 @@ const (
 // session is a screen that may act. A kiosk's has no staff.
 type session struct {
 	staff  *Staff
+	tool   bool // of a technician's tool, see Service; then staff is set
 	used   time.Time
 	calls  int // money calls in flight; a session never locks under one
 	locked bool
@@ -319,7 +321,7 @@ func (d *door) check(id money.StaffID, pin string) (p *Staff, failed uint32, err
 
 // open makes a session and gives the value of its cookie. It says false for
 // somebody who was locked or given another PIN since the PIN was checked.
-func (d *door) open(p *Staff) (string, bool) {
+func (d *door) open(p *Staff, tool bool) (string, bool) {
 	id := rand.Text() // 26 letters and digits, at least 128 bit
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -341,16 +343,16 @@ func (d *door) open(p *Staff) (string, bool) {
 		}
 		delete(m, oldest)
 	}
-	m[id] = &session{staff: p, used: time.Now()}
+	m[id] = &session{staff: p, tool: tool, used: time.Now()}
 	return id, true
 }
 
 // close ends a clerk's session; p is whose it was, nil when there was none.
-func (d *door) close(id string) (p *Staff, locked bool) {
+func (d *door) close(id string, tool bool) (p *Staff, locked bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	s := d.clerks[id]
-	if s == nil {
+	if s == nil || s.tool != tool {
 		return nil, false
 	}
 	d.lock(s, time.Now())
@@ -400,7 +402,7 @@ type caller struct {
 
 func (c caller) who() terminal.Who {
 	if c.staff != nil {
-		return clerkOf(c.staff)
+		return actorOf(c.staff, c.s.tool)
 	}
 	return journal.Actor{Kind: journal.ActorCustomer}
 }
@@ -424,8 +426,9 @@ func (d *door) caller(r *http.Request, act bool) caller {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := time.Now()
-	if c, err := r.Cookie(clerkCookie); err == nil && screenOf(r) != "kiosk" && d.mode.offers("clerk") {
-		if s := d.clerks[c.Value]; s != nil {
+	tool := byTool(r)
+	if c, err := r.Cookie(clerkCookie); err == nil && (tool || screenOf(r) != "kiosk" && d.mode.offers("clerk")) {
+		if s := d.clerks[c.Value]; s != nil && s.tool == tool {
 			d.lock(s, now)
 			if act && !s.locked {
 				s.used = now
@@ -433,7 +436,7 @@ func (d *door) caller(r *http.Request, act bool) caller {
 			return caller{staff: s.staff, locked: s.locked, left: IdleLock - now.Sub(s.used), s: s}
 		}
 	}
-	if c, err := r.Cookie(kioskCookie); err == nil && screenOf(r) != "clerk" && d.mode.offers("kiosk") {
+	if c, err := r.Cookie(kioskCookie); err == nil && !tool && screenOf(r) != "clerk" && d.mode.offers("kiosk") {
 		if s := d.kiosks[c.Value]; s != nil {
 			s.used = now
 			return caller{kiosk: true, s: s}

@@ -564,6 +564,16 @@ func (f *fake) Note(_ context.Context, who terminal.Who, s journal.Staff) error 
 	return nil
 }
 
+func (f *fake) ByToken(tok journal.Token) (terminal.Receipt, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i, ok := f.tokens[tok]
+	if !ok {
+		return terminal.Receipt{}, false, nil
+	}
+	return f.list[i], true, nil
+}
+
 func (f *fake) Known(tok journal.Token) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

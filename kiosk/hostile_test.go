@@ -654,6 +654,6 @@ func FuzzAPI(f *testing.F) {
 func s0() string { return pins()[0] }
 
 func opened(d *door, p *Staff) string {
-	id, _ := d.open(p)
+	id, _ := d.open(p, false)
 	return id
 }

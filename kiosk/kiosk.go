@@ -64,6 +64,7 @@ type Terminal interface {
 	Note(ctx context.Context, who terminal.Who, s journal.Staff) error
 	StaffActs(max int) ([]journal.Entry, error)
 	Known(tok journal.Token) (bool, error)
+	ByToken(tok journal.Token) (terminal.Receipt, bool, error)
 	Reprint(ctx context.Context, who terminal.Who, name journal.Name) (uint32, error)
 }
 
@@ -164,6 +165,7 @@ type Server struct {
 	words    *messages
 	door     *door
 	spool    *spool
+	wishes   wishes
 	screens  chan struct{} // one element for each event stream
 	changes  *rate.Limiter // of the staff list: each is an entry of the journal
 	lookups  *rate.Limiter // accounts that customers look up
@@ -172,6 +174,7 @@ type Server struct {
 	paying   chan struct{}     // one element while a customer pays
 	prompts  map[string]string // recordings, from address to file
 	handler  http.Handler
+	service  http.Handler // see Service
 	shutdown context.Context
 	stop     context.CancelFunc
 }
@@ -227,7 +230,7 @@ func New(cfg Config) (*Server, error) {
 	if err := s.pages(mux); err != nil {
 		return nil, err
 	}
-	s.handler = s.guard(mux)
+	s.handler, s.service = s.guard(mux), s.guard(s.serviceAPI())
 	return s, nil
 }
 

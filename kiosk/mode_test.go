@@ -52,12 +52,12 @@ func TestModes(t *testing.T) {
 			}
 			// A cookie of before the terminal was configured anew is worth nothing.
 			k := customer(t, s)
-			k.cookies[kioskCookie], _ = s.door.open(nil)
+			k.cookies[kioskCookie], _ = s.door.open(nil, false)
 			if status, v := k.do("POST", "/api/v1/redemptions", redeem, key()...); (status == http.StatusOK) != c.kiosk {
 				t.Errorf("a customer's payment answers %d %v", status, v)
 			}
 			k = open(t, s)
-			k.cookies[clerkCookie], _ = s.door.open(s.door.staff[0])
+			k.cookies[clerkCookie], _ = s.door.open(s.door.staff[0], false)
 			if status, _ := k.do("GET", "/api/v1/transactions", ""); (status == http.StatusOK) != c.clerk {
 				t.Errorf("a clerk's question answers %d", status)
 			}

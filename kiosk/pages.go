@@ -108,7 +108,7 @@ func (s *Server) kioskSession(w http.ResponseWriter, r *http.Request) {
 	q := r.Clone(r.Context())
 	q.Header.Set("Dianka-Screen", "kiosk")
 	if s.door.caller(q, true).s == nil {
-		id, _ := s.door.open(nil)
+		id, _ := s.door.open(nil, false)
 		http.SetCookie(w, cookie(kioskCookie, id))
 	}
 }

@@ -42,6 +42,7 @@ const (
 	CodeStaffLast   terminal.Code = "staff_last"   // nobody would be left who may change the list
 	CodeStaffFull   terminal.Code = "staff_full"   // the list is as long as it may be
 	CodeCardTaken   terminal.Code = "card_taken"   // the card names somebody else
+	CodeNotBegun    terminal.Code = "not_begun"    // the wish that was asked about began nothing, and will not
 	CodeInternal    terminal.Code = "internal"     // a question failed; no money was asked to move
 	CodeUncertain   terminal.Code = "uncertain"    // a money call failed inside: it is not known whether anything happened
 )
@@ -55,6 +56,7 @@ var statuses = map[terminal.Code]int{
 	CodeLoginWait: http.StatusTooManyRequests, CodeTooMany: http.StatusTooManyRequests,
 	CodeSecond: http.StatusForbidden, CodeCrossSite: http.StatusForbidden, terminal.CodeNotAllowed: http.StatusForbidden,
 	CodeWrongHost: http.StatusMisdirectedRequest,
+	CodeNotBegun:  http.StatusGone,
 	CodeNoPage:    http.StatusNotFound, CodeNotOffered: http.StatusNotFound, terminal.CodeNotFound: http.StatusNotFound, terminal.CodeAccountUnknown: http.StatusNotFound, terminal.CodeNoClaim: http.StatusNotFound,
 	CodeInternal: http.StatusInternalServerError, CodeUncertain: http.StatusInternalServerError,
 	CodeStaffLocked: http.StatusForbidden, CodePINChange: http.StatusForbidden, CodeStaffRights: http.StatusForbidden,

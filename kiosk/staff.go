@@ -16,7 +16,15 @@ import (
 // their actor. Looking at a page is not: it changes nothing and would hide what
 // does.
 
-func clerkOf(p *Staff) terminal.Who { return journal.Actor{Kind: journal.ActorClerk, ID: p.ID} }
+func clerkOf(p *Staff) terminal.Who { return actorOf(p, false) }
+
+// actorOf is who a person is at a screen, or at the technician's tool.
+func actorOf(p *Staff, tool bool) terminal.Who {
+	if tool {
+		return journal.Actor{Kind: journal.ActorTechnician, ID: p.ID}
+	}
+	return journal.Actor{Kind: journal.ActorClerk, ID: p.ID}
+}
 
 // note writes an act. A person is let in all the same when it can't be
 // written: a terminal whose file can't be written moves no money, and somebody
@@ -27,8 +35,8 @@ func (s *Server) note(ctx context.Context, who terminal.Who, a journal.Staff) {
 	}
 }
 
-func (s *Server) noteLogout(ctx context.Context, p *Staff) {
-	s.note(ctx, clerkOf(p), journal.Staff{Act: journal.ActLogout, Staff: p.ID})
+func (s *Server) noteLogout(ctx context.Context, p *Staff, tool bool) {
+	s.note(ctx, actorOf(p, tool), journal.Staff{Act: journal.ActLogout, Staff: p.ID})
 }
 
 // noteLocks writes which screens locked themselves: the machine's deed.
@@ -42,7 +50,7 @@ func (s *Server) noteLocks(ctx context.Context) {
 // have no right to.
 func (s *Server) denied(ctx context.Context, ses *session, p *Staff, right string) {
 	if n := s.door.deny(ses, right); n > 0 {
-		s.note(ctx, clerkOf(p), journal.Staff{Act: journal.ActRefused, Staff: p.ID, Count: n, Detail: right})
+		s.note(ctx, actorOf(p, ses.tool && p == ses.staff), journal.Staff{Act: journal.ActRefused, Staff: p.ID, Count: n, Detail: right})
 	}
 }
 

@@ -153,12 +153,12 @@ func TestLockBetweenPINAndSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.do("POST", "/api/v1/staff/21/lock", `{}`)
-	if _, ok := s.door.open(p); ok {
+	if _, ok := s.door.open(p, false); ok {
 		t.Error("came in")
 	}
 	m.do("POST", "/api/v1/staff/21/unlock", `{}`)
 	m.do("POST", "/api/v1/staff/21/pin", `{"pin":"7391","again":"7391"}`)
-	if _, ok := s.door.open(p); ok {
+	if _, ok := s.door.open(p, false); ok {
 		t.Error("came in with a PIN that was reset")
 	}
 }

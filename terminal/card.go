@@ -249,6 +249,28 @@ func (t *Terminal) shown(s *session, balance money.Fen) {
 	t.show(v)
 }
 
+// Reading is what a purse card says of itself.
+type Reading struct {
+	Info    purse.PublicInfo
+	Profile string
+	Balance money.Fen
+	ATR     []byte
+}
+
+// ReadCard reads the card in the reader, for a tool that may not use the
+// reader beside the terminal.
+func (t *Terminal) ReadCard(ctx context.Context) (Reading, error) {
+	if err := t.acquire(ctx); err != nil {
+		return Reading{}, err
+	}
+	defer t.release()
+	s, balance, err := t.ready(ctx, money.CardNumber{})
+	if err != nil {
+		return Reading{}, err
+	}
+	return Reading{Info: s.app.Info(), Profile: s.app.Profile().Name, Balance: balance, ATR: s.card.ATR()}, nil
+}
+
 // History reads the log of the card in the reader, newest first.
 func (t *Terminal) History(ctx context.Context) ([]purse.LogRecord, error) {
 	if err := t.acquire(ctx); err != nil {

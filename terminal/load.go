@@ -26,7 +26,7 @@ func (t *Terminal) TopUp(ctx context.Context, r TopUpRequest) (Receipt, error) {
 	}); ok || err != nil {
 		return rc, err
 	}
-	if err := t.clerkInShift(r.Who); err != nil {
+	if err := t.staffInShift(r.Who); err != nil {
 		return Receipt{}, err
 	}
 	if r.Tendered < r.Amount {

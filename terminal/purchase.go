@@ -27,8 +27,8 @@ func (t *Terminal) Redeem(ctx context.Context, r RedeemRequest) (Receipt, error)
 	}); ok || err != nil {
 		return rc, err
 	}
-	if r.Who.Kind == journal.ActorClerk {
-		if err := t.clerkInShift(r.Who); err != nil {
+	if r.Who.Kind == journal.ActorClerk || r.Who.Kind == journal.ActorTechnician {
+		if err := t.staffInShift(r.Who); err != nil {
 			return Receipt{}, err
 		}
 	}

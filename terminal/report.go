@@ -176,7 +176,7 @@ func (t *Terminal) replay(r *ShiftReport, open, end journal.Ref) error {
 	begun := map[journal.Ref]journal.Transaction{}
 	clerks := map[money.StaffID]*ClerkSum{}
 	by := func(a journal.Actor) *ClerkSum {
-		if a.Kind != journal.ActorClerk {
+		if a.Kind != journal.ActorClerk && a.Kind != journal.ActorTechnician { // both have numbers of one list
 			return &ClerkSum{Acts: map[journal.Act]uint32{}} // of nobody
 		}
 		if clerks[a.ID] == nil {

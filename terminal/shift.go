@@ -21,6 +21,19 @@ func (t *Terminal) clerkInShift(who Who) error {
 	if err := byClerk(who); err != nil {
 		return err
 	}
+	return t.inShift()
+}
+
+// staffInShift lets through a clerk, or a technician who has a number, while a
+// shift is open: cash that a technician takes lies in the same drawer.
+func (t *Terminal) staffInShift(who Who) error {
+	if who.Kind != journal.ActorTechnician || who.ID == 0 {
+		return t.clerkInShift(who)
+	}
+	return t.inShift()
+}
+
+func (t *Terminal) inShift() error {
 	sh, ok, err := t.cfg.Store.Shift()
 	if err != nil {
 		return err

@@ -90,6 +90,17 @@ func (t *Terminal) Reprint(ctx context.Context, who Who, name journal.Name) (n u
 	return n, err
 }
 
+// ByToken gives what a token began, and false when it began nothing. It asks
+// the journal only; a call under way may begin something yet.
+func (t *Terminal) ByToken(tok journal.Token) (Receipt, bool, error) {
+	tx, ok, err := t.cfg.Store.ByToken(tok)
+	if err != nil || !ok {
+		return Receipt{}, false, err
+	}
+	rc, err := t.receipt(tx)
+	return rc, err == nil, err
+}
+
 // Known reports whether a token began a transaction, or the return of its
 // cash, here before.
 func (t *Terminal) Known(tok journal.Token) (bool, error) {

@@ -53,6 +53,9 @@ func (t *tool) names(ctx context.Context) ([]string, error) {
 // slot opens the reader that --reader, the environment or the circumstances
 // name.
 func (t *tool) slot(ctx context.Context) (reader.Slot, error) {
+	if _, ok := t.ofTerminal(); ok {
+		return nil, errTerminalReader
+	}
 	full, err := t.choose(ctx)
 	if err != nil {
 		return nil, err

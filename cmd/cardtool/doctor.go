@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/internal/checkup"
+	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/reader"
 )
 
@@ -42,7 +43,7 @@ func newDoctorCommand(t *tool) *cobra.Command {
 			if full, err := t.choose(cmd.Context()); err == nil && isSim(full) {
 				m = t.simMachine(full)
 			} else {
-				m.Terminal = func(ctx context.Context) ([]checkup.Finding, error) { return terminalDoctor(ctx, config) }
+				m.Terminal = func(ctx context.Context) ([]checkup.Finding, error) { return terminalFindings(ctx, config) }
 			}
 			list := checkup.Examine(cmd.Context(), m)
 			if t.json {
@@ -71,6 +72,25 @@ func newDoctorCommand(t *tool) *cobra.Command {
 
 // kioskdConfig is where the package's unit has the daemon's configuration.
 const kioskdConfig = "/etc/dianka/kioskd.yaml"
+
+// terminalFindings are what is to be said of the terminal: by kioskd's doctor,
+// or by the terminal that runs where that doctor can't be had or this user may
+// not read its configuration.
+func terminalFindings(ctx context.Context, config string) ([]checkup.Finding, error) {
+	list, err := terminalDoctor(ctx, config)
+	if len(list) > 0 {
+		return list, err
+	}
+	c, derr := local.Dial(ctx, stateDir())
+	if derr != nil {
+		return nil, err
+	}
+	s, derr := c.State(ctx)
+	if derr != nil {
+		return nil, err
+	}
+	return s.Findings(time.Now()), nil
+}
 
 // terminalDoctor has kioskd look at the terminal: it knows its file and its
 // daemon, and a second program that opens the file would be one too many. It

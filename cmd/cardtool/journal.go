@@ -78,9 +78,21 @@ func daemonError(err error) error {
 	case errors.Is(err, local.ErrVersion):
 		next = "use the cardtool that came with this kioskd"
 	case errors.Is(err, local.ErrPeer):
-		next = "run this as the user of the daemon, or as root: sudo -u kiosk cardtool ..."
+		next = "run this as a member of the daemon's group, as its user or as root: sudo -u kiosk cardtool ..."
 	}
-	return &cli.Error{Err: err, Code: classHost.Exit, Next: next}
+	code := classHost.Exit
+	var no *local.Refusal
+	if errors.As(err, &no) {
+		switch no.Code {
+		case "no_card":
+			code, next = classNoCard.Exit, "put the card into the terminal's reader"
+		case "card_unreadable":
+			code, next = classLost.Exit, "take the card out, look at its contacts, and put it in again"
+		case "card_blocked", "card_expired", "test_card", "real_card":
+			code, next = classRefused.Exit, "the terminal's screen says what to do with such a card"
+		}
+	}
+	return &cli.Error{Err: err, Code: code, Next: next}
 }
 
 // proven reads a bundle and verifies it.

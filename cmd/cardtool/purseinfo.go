@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/purse"
 )
 
@@ -30,9 +31,7 @@ func newPurseInfoCommand(t *tool) *cobra.Command {
 		Example: "  cardtool purse info",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return t.withPurse(cmd, func(_ context.Context, app *purse.Application) error {
-				i := app.Info()
-				out := purseInfoJSON{i.Number.String(), app.Profile().Name, fmt.Sprintf("%X", i.Issuer), i.Test(), i.AppType, i.AppVersion, i.ValidFrom.String(), i.ValidTo.String(), fmt.Sprintf("%X", i.Raw)}
+			show := func(out purseInfoJSON) error {
 				if t.json {
 					return t.emit(cmd, out)
 				}
@@ -45,6 +44,18 @@ func newPurseInfoCommand(t *tool) *cobra.Command {
 				fmt.Fprintf(w, "valid\t%s to %s\n", out.ValidFrom, out.ValidTo)
 				fmt.Fprintf(w, "public file\t%s\n", out.Raw)
 				return w.Flush()
+			}
+			return t.orAsk(cmd, func() error {
+				return t.withPurse(cmd, func(_ context.Context, app *purse.Application) error {
+					i := app.Info()
+					return show(purseInfoJSON{i.Number.String(), app.Profile().Name, fmt.Sprintf("%X", i.Issuer), i.Test(), i.AppType, i.AppVersion, i.ValidFrom.String(), i.ValidTo.String(), fmt.Sprintf("%X", i.Raw)})
+				})
+			}, func(ctx context.Context, c *local.Client) error {
+				i, err := c.Card(ctx)
+				if err != nil {
+					return err
+				}
+				return show(purseInfoJSON{i.Number, i.Profile, i.Issuer, i.Test, i.AppType, i.AppVersion, i.ValidFrom, i.ValidTo, i.Raw})
 			})
 		},
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/explain"
+	"github.com/dianka/dianka/internal/local"
+	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/purse"
 )
 
@@ -27,15 +29,7 @@ func newPurseLogCommand(t *tool) *cobra.Command {
 		Example: "  cardtool purse log",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return t.withPurse(cmd, func(ctx context.Context, app *purse.Application) error {
-				list, err := app.Log(ctx)
-				if err != nil {
-					return err
-				}
-				out := []logJSON{}
-				for _, r := range list {
-					out = append(out, logJSON{fmt.Sprintf("%X", r.Stamp[:]), fmt.Sprintf("%02X", r.TxType), explain.TxName(r.TxType), r.Counter, int64(r.Amount), r.Terminal.String()})
-				}
+			show := func(out []logJSON) error {
 				if t.json {
 					return t.emit(cmd, out)
 				}
@@ -45,10 +39,33 @@ func newPurseLogCommand(t *tool) *cobra.Command {
 				}
 				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 				fmt.Fprintln(w, "date and time\ttype\tcounter\tyuan\tterminal\t")
-				for i, r := range out {
-					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", r.Stamp, r.Type, r.Counter, list[i].Amount, r.Terminal, r.Name)
+				for _, r := range out {
+					fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", r.Stamp, r.Type, r.Counter, money.Fen(r.Amount), r.Terminal, r.Name)
 				}
 				return w.Flush()
+			}
+			return t.orAsk(cmd, func() error {
+				return t.withPurse(cmd, func(ctx context.Context, app *purse.Application) error {
+					list, err := app.Log(ctx)
+					if err != nil {
+						return err
+					}
+					out := []logJSON{}
+					for _, r := range list {
+						out = append(out, logJSON{fmt.Sprintf("%X", r.Stamp[:]), fmt.Sprintf("%02X", r.TxType), explain.TxName(r.TxType), r.Counter, int64(r.Amount), r.Terminal.String()})
+					}
+					return show(out)
+				})
+			}, func(ctx context.Context, c *local.Client) error {
+				list, err := c.Log(ctx)
+				if err != nil {
+					return err
+				}
+				out := []logJSON{}
+				for _, r := range list {
+					out = append(out, logJSON{r.Stamp, fmt.Sprintf("%02X", r.TxType), explain.TxName(r.TxType), r.Counter, r.Amount, r.Terminal})
+				}
+				return show(out)
 			})
 		},
 	}

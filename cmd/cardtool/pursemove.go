@@ -32,37 +32,48 @@ type moveJSON struct {
 	Says     string `json:"says"`
 }
 
-// mover moves value between a card and whoever holds keys: a SAM in another
-// slot, or a file of test keys.
+// mover moves value between a card and whoever holds keys: the terminal that
+// runs on this machine, a SAM in another slot, or a file of test keys.
 type mover struct {
 	t          *tool
 	load       bool
 	keys, sam  string
 	terminalID string
+	way        throughFlags
 	guard
 }
 
 func newPurseLoadCommand(t *tool) *cobra.Command {
 	m := &mover{t: t, load: true, guard: guard{reads: true}}
-	return m.command("load YUAN", "Load value onto the card on the bench, with a load SAM or test keys",
-		"Loads the purse. MAC2 comes from the load SAM in the reader of --sam, which counts it\n"+
+	return m.command("load YUAN", "Load value onto the card: through the terminal, or on the bench with a load SAM or test keys",
+		"With --through the terminal that runs here loads the card in its reader, as it does\n"+
+			"at the counter: its limits and its shift, cash into the drawer, an entry in its\n"+
+			"journal under your name, a slip. You need the right to service and that to top up.\n\n"+
+			"On the bench: MAC2 comes from the load SAM in the reader of --sam, which counts it\n"+
 			"against its allowance, or is made with the test keys in the file of --keys; these\n"+
 			"serve test cards only. Nothing of it reaches a terminal's journal or the utility's\n"+
 			"ledger: it is for the bench, and no customer's card belongs there.\n\n",
-		"  cardtool purse load 5.00 --keys test.keys --dry-run\n  cardtool purse load 5.00 --keys test.keys --yes")
+		"  cardtool purse load 5.00 --keys test.keys --dry-run\n  cardtool purse load 5.00 --keys test.keys --yes\n"+
+			"  cardtool purse load 50.00 --through --state live --staff 2 --dry-run")
 }
 
 func newPurseDebitCommand(t *tool) *cobra.Command {
 	m := &mover{t: t, guard: guard{reads: true}}
-	return m.command("debit YUAN", "Debit the card on the bench, with a PSAM or test keys",
-		"Debits the purse. MAC1 comes from the PSAM in the reader of --sam, or is made with\n"+
+	return m.command("debit YUAN", "Debit the card: through the terminal, or on the bench with a PSAM or test keys",
+		"With --through the terminal that runs here pays --account with the card in its\n"+
+			"reader, as it does at the counter: its limits, an entry in its journal under your\n"+
+			"name, a slip. You need the right to service and that to redeem.\n\n"+
+			"On the bench: MAC1 comes from the PSAM in the reader of --sam, or is made with\n"+
 			"the test keys in the file of --keys; these serve test cards only. Nothing of it\n"+
 			"reaches a terminal's journal or the utility's ledger: it is for the bench.\n\n",
-		"  cardtool purse debit 1.00 --keys test.keys --dry-run\n  cardtool purse debit 1.00 --keys test.keys --yes")
+		"  cardtool purse debit 1.00 --keys test.keys --dry-run\n  cardtool purse debit 1.00 --keys test.keys --yes\n"+
+			"  cardtool purse debit 1.00 --through --account 0100000017 --state live --staff 2 --dry-run")
 }
 
-const moveHelp = `When no answer comes, the card is asked what happened, and the exit code says it:
-0 it happened, 12 or 13 it did not, 14 it is not known yet (cardtool help exit-codes).
+const moveHelp = `When no answer comes, the card or the terminal is asked what happened, and the exit
+code says it: 0 it happened, 11, 12, 13 or 15 it did not, 14 it is not known yet
+(cardtool help exit-codes). A wish has a name of its own, under which the terminal
+is asked again and never does it twice: cardtool terminal --wish NAME.
 
 A file of test keys has the master keys, and only its owner may read it:
 
@@ -80,8 +91,10 @@ func (m *mover) command(use, short, long, example string) *cobra.Command {
 	f.StringVar(&m.keys, "keys", "", "file of test keys")
 	f.StringVar(&m.sam, "sam", "", "reader with the SAM: number, alias or part of the name, as of --reader")
 	f.StringVar(&m.terminalID, "terminal", "000000000001", "terminal number under the MACs, with --keys; a SAM has its own")
-	cmd.MarkFlagsOneRequired("keys", "sam")
-	cmd.MarkFlagsMutuallyExclusive("keys", "sam")
+	m.way.flags(cmd, m.load)
+	cmd.MarkFlagsOneRequired("keys", "sam", "through")
+	cmd.MarkFlagsMutuallyExclusive("keys", "sam", "through")
+	cmd.MarkFlagsMutuallyExclusive("through", "terminal")
 	cmd.MarkFlagsMutuallyExclusive("sam", "terminal")
 	m.guard.flags(cmd)
 	return cmd
@@ -103,6 +116,9 @@ func (m *mover) run(cmd *cobra.Command, yuan string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", cli.ErrUsage, err)
 	}
+	if m.way.on {
+		return m.through(cmd, amount, fen)
+	}
 	var keys *testKeys
 	if m.keys != "" {
 		if keys, err = readTestKeys(m.keys); err != nil {
@@ -118,7 +134,7 @@ func (m *mover) run(cmd *cobra.Command, yuan string) error {
 			return &cli.Error{Err: fmt.Errorf("%w: card %s is no test card: its keys are in SAMs and in the vault", cli.ErrUsage, app.Info().Number), Code: classUsage.Exit,
 				Next: "nothing of it was sent; use a SAM: --sam READER"}
 		}
-		if done, err := m.check(m.t, cmd, m.commands(app, fen, terminal)); done || err != nil {
+		if done, err := m.check(m.t, cmd, m.commands(app.Profile(), fen, terminal)); done || err != nil {
 			return err
 		}
 		auth := m.byKeys(keys, terminal)
@@ -145,8 +161,8 @@ func (m *mover) run(cmd *cobra.Command, yuan string) error {
 
 // commands are what is going to be sent that can change something, and the
 // INITIALIZE before it. What only the card's random number decides is zero.
-func (m *mover) commands(app *purse.Application, fen [4]byte, t money.TerminalID) [][]byte {
-	p, kind := app.Profile(), byte(0x02)
+func (m *mover) commands(p profiles.Card, fen [4]byte, t money.TerminalID) [][]byte {
+	kind := byte(0x02)
 	if p.ED {
 		kind = 0x01
 	}

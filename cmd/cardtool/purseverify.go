@@ -75,9 +75,12 @@ func newPurseVerifyCommand(t *tool) *cobra.Command {
 	return cmd
 }
 
-// readPIN takes the PIN from the keyboard without echo, or a line of standard
-// input.
-func (t *tool) readPIN(cmd *cobra.Command) (string, error) {
+// readPIN takes the card's PIN.
+func (t *tool) readPIN(cmd *cobra.Command) (string, error) { return t.readSecret(cmd, "PIN: ") }
+
+// readSecret takes a PIN from the keyboard without echo, or the next line of
+// standard input.
+func (t *tool) readSecret(cmd *cobra.Command, prompt string) (string, error) {
 	if f, ok := cmd.InOrStdin().(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		// Echo goes off before the question is asked, for those who type fast.
 		old, err := term.MakeRaw(int(f.Fd()))
@@ -88,9 +91,12 @@ func (t *tool) readPIN(cmd *cobra.Command) (string, error) {
 		return term.NewTerminal(struct {
 			io.Reader
 			io.Writer
-		}{f, cmd.ErrOrStderr()}, "").ReadPassword("PIN: ")
+		}{f, cmd.ErrOrStderr()}, "").ReadPassword(prompt)
 	}
-	s, err := bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 64)).ReadString('\n')
+	if t.in == nil {
+		t.in = bufio.NewReader(io.LimitReader(cmd.InOrStdin(), 128))
+	}
+	s, err := t.in.ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}

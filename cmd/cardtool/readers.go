@@ -2,12 +2,15 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/explain"
+	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/reader"
 )
 
@@ -23,6 +26,7 @@ type readerJSON struct {
 	Profiles []string `json:"profiles,omitempty"`
 	Event    uint32   `json:"event"`
 	Cause    string   `json:"cause,omitempty"`
+	Terminal string   `json:"terminal_has_it_for,omitempty"` // card, psam, load_sam
 }
 
 func newReadersCommand(t *tool) *cobra.Command {
@@ -32,7 +36,9 @@ func newReadersCommand(t *tool) *cobra.Command {
 		Short: "List the readers and what is in them",
 		Long: "Lists the readers with the numbers and names that --reader takes, and what is\n" +
 			"in each: empty, card (with its answer to reset), mute (something is in, but it\n" +
-			"does not answer), lost.",
+			"does not answer), lost. Those that the terminal which runs here has are said to be\n" +
+			"its; what only it can see stands at the end, without a number, and is named\n" +
+			"terminal for purse info, balance and log.",
 		Example: "  cardtool readers --sim\n" +
 			"  cardtool readers --sim --json",
 		Args: cobra.NoArgs,
@@ -40,10 +46,14 @@ func newReadersCommand(t *tool) *cobra.Command {
 			ctx := cmd.Context()
 			list := []readerJSON{}
 			names := simNames()
+			var held []local.Reader
 			if !sim {
 				var err error
-				if names, err = t.names(ctx); err != nil {
+				held = heldReaders(ctx)
+				if names, err = t.names(ctx); err != nil && len(held) == 0 {
 					return err
+				} else if err != nil {
+					t.remark(cmd, "%v", err)
 				}
 			}
 			aliases, err := readAliases()
@@ -75,7 +85,21 @@ func newReadersCommand(t *tool) *cobra.Command {
 				if ev.Cause != nil {
 					r.Cause = ev.Cause.Error()
 				}
+				held = slices.DeleteFunc(held, func(h local.Reader) bool {
+					if !sameReader(h.Name, n) {
+						return false
+					}
+					r.Terminal = strings.TrimPrefix(r.Terminal+", "+h.Role, ", ") // one slot may be for both SAMs
+					return true
+				})
 				list = append(list, r)
+			}
+			for _, h := range held {
+				if i := slices.IndexFunc(list, func(r readerJSON) bool { return r.Name == h.Name }); i >= 0 {
+					list[i].Terminal += ", " + h.Role
+					continue
+				}
+				list = append(list, readerJSON{Name: h.Name, State: h.Holds, Terminal: h.Role})
 			}
 			if t.json {
 				return t.emit(cmd, list)
@@ -89,7 +113,15 @@ func newReadersCommand(t *tool) *cobra.Command {
 				if r.Alias != "" {
 					name += " (" + r.Alias + ")"
 				}
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\n", r.Number, name, r.State, strings.TrimSpace(r.ATR+" "+r.Cause))
+				number := "-"
+				if r.Number > 0 {
+					number = strconv.Itoa(r.Number)
+				}
+				about := strings.TrimSpace(r.ATR + " " + r.Cause)
+				if r.Terminal != "" {
+					about = strings.TrimSpace(about + " the terminal has it for " + r.Terminal)
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", number, name, r.State, about)
 			}
 			return w.Flush()
 		},

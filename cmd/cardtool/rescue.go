@@ -167,7 +167,11 @@ func disks(args []string) (media []string, keys string, err error) {
 		if !st.IsDir() {
 			dir = filepath.Dir(a)
 		}
-		if err := filelock.Held(dir); errors.Is(err, filelock.ErrHeld) {
+		alive := filelock.Held(dir)
+		if alive == nil { // a daemon that knows no lock of the folder has its database locked
+			alive = filelock.FileHeld(station.StorePath(dir))
+		}
+		if err := alive; errors.Is(err, filelock.ErrHeld) {
 			return nil, "", &cli.Error{Err: fmt.Errorf("%s is %w", dir, cli.ErrInUse), Code: classInUse.Exit, Next: "this terminal is alive: it sends its entries by itself when it is on line; nothing was opened"}
 		} else if err != nil && !errors.Is(err, fs.ErrPermission) {
 			return nil, "", err

@@ -48,7 +48,8 @@ to standard error. Fields are only ever added; none changes its meaning. Bytes
 are upper-case hex, "**" stands for one that is secret; amounts end in _fen;
 times are RFC 3339.
 
-  readers      [{number, name, alias, state, atr, profiles, event, cause}]
+  readers      [{number, name, alias, state, atr, profiles, event, cause,
+               terminal_has_it_for}]
   watch        one object a line: {time, reader, event, state, atr, protocols,
                historical, profiles, cause}
   atr          {atr, valid, error, protocols, historical, profiles, explained}
@@ -70,7 +71,9 @@ times are RFC 3339.
   purse prove  [{type, name, counter_after, proved, tac, mac2, says}]
   purse verify-pin  {number, verified}
   purse load, debit  {number, what, amount_fen, before_fen, after_fen,
-               counter_after, terminal, tac, says}
+               counter_after, terminal, tac, says}; with --through, and
+               terminal --wish: {number, what, amount_fen, before_fen,
+               after_fen, terminal, transaction, actor, wish, slip, says}
   psam info    {profile, sam, terminal, key_index, valid_from, valid_to, test,
                psam, load_sam: {allowance, ceiling_fen, ceiling_loads,
                given_fen, loads}}
@@ -81,7 +84,10 @@ times are RFC 3339.
                used, checks: [{what, verdict, says}], error}], open, free}
   terminal     {program, terminal, shop, epoch, entries, online, standing,
                unsent, oldest_unsent_ms, unknown, shift, busy, stopped,
-               copy_broken, card, readers: [{role, name}], warnings}
+               copy_broken, card, readers: [{role, name, holds}], warnings,
+               last_sync, skew_ms, link_error, certificate_end, psam:
+               {present, serial, problem}, load_sam, load_sam_configured,
+               allowance: {known, amount_fen, count}}
   journal list, show  [{entry, time, who, says, held, acknowledged}]
   journal verify  {terminal, known: {terminal, utility}, runs: [{epoch, from,
                through, terminal_key, head, acknowledged_through,

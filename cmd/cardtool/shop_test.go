@@ -6,16 +6,20 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/dianka/dianka/internal/desk"
 	"github.com/dianka/dianka/internal/desk/desktest"
 	"github.com/dianka/dianka/internal/evidence"
 	"github.com/dianka/dianka/internal/filelock"
 	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/internal/station"
+	"github.com/dianka/dianka/kiosk"
+	"github.com/dianka/dianka/store"
 )
 
 // As a program of its own looks at a terminal's file, so does this one.
@@ -75,7 +79,7 @@ func makeLive(t *testing.T, folder string) {
 func TestShop(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/shop", RequireExplicitExec: true, RequireUniqueNames: true, Setup: bare,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shop": shopCommand, "live": liveCommand, "serving": servingCommand, "alter": alterCommand, "damage": damageCommand},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"shop": shopCommand, "live": liveCommand, "link": linkCommand, "serving": servingCommand, "opened": openedCommand, "alter": alterCommand, "damage": damageCommand},
 	})
 }
 
@@ -99,11 +103,42 @@ func liveCommand(ts *testscript.TestScript, neg bool, args []string) {
 	stop, err := live(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Defer(func() {
+		desks.Delete(ts.MkAbs(args[0]))
 		if err := stop(); err != nil {
 			panic(err)
 		}
 	})
 }
+
+var desks sync.Map // that run, by folder
+
+// linkCommand is `link STATE`: the line of a desk that runs is back, and what
+// waited for it is done.
+func linkCommand(ts *testscript.TestScript, neg bool, args []string) {
+	d, ok := desks.Load(ts.MkAbs(args[0]))
+	if neg || !ok {
+		ts.Fatalf("usage: link state")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	term := d.(*desk.Desk).Station.Terminal
+	changes := term.Changes(ctx)
+	d.(*desk.Desk).LinkUp(true)
+	for {
+		if s := term.Status(); s.Online && s.Unsent.Count == 0 {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			ts.Fatalf("the line stays down")
+		case <-changes:
+		case <-time.After(100 * time.Millisecond): // some of it announces less
+		}
+	}
+}
+
+// pinHash is that of 2468, made beforehand, since a hash is slow by intent.
+const pinHash = "$argon2id$v=19$m=19456,t=2,p=1$bdkVkkSS4tSRoceBrRf0eQ$tp2gvRTzX3BMowirqVVzHWqhN4gBvpBIzGitq1IAF+E"
 
 // live runs a desk as kioskd does, with its socket.
 func live(state string) (stop func() error, err error) {
@@ -124,9 +159,18 @@ func live(state string) (stop func() error, err error) {
 		cancel()
 		return nil, errors.Join(err, held.Close(), end())
 	}
+	screens, err := kiosk.New(kiosk.Config{Terminal: d.Station.Terminal, Link: d.Station, Staff: []kiosk.Staff{
+		{ID: 1, Name: "Chen", PINHash: pinHash, Rights: []string{kiosk.RightTopUp, kiosk.RightRedeem}},
+		{ID: 2, Name: "Wang", PINHash: pinHash, Rights: []string{kiosk.RightTopUp, kiosk.RightRedeem, kiosk.RightService}},
+	}})
+	if err != nil {
+		cancel()
+		return nil, errors.Join(err, l.Close(), held.Close(), end())
+	}
+	desks.Store(state, d)
 	life, close := context.WithCancel(ctx)
 	done := make(chan error, 1)
-	go func() { done <- local.Serve(life, l, station.Local{Station: d.Station}) }()
+	go func() { done <- local.Serve(life, l, station.Local{Station: d.Station}, screens.Service()) }()
 	return func() error {
 		close()
 		err := errors.Join(<-done, held.Close(), end())
@@ -140,6 +184,14 @@ func servingCommand(ts *testscript.TestScript, neg bool, args []string) {
 	held, err := filelock.Acquire(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Defer(func() { held.Close() })
+}
+
+// openedCommand is `opened FOLDER`: until the script ends a daemon has the
+// terminal's file open, and knows nothing of the lock of the folder.
+func openedCommand(ts *testscript.TestScript, neg bool, args []string) {
+	f, err := store.Open(station.StorePath(ts.MkAbs(args[0])), store.Options{})
+	ts.Check(err)
+	ts.Defer(func() { f.Close() })
 }
 
 // alterCommand is `alter FILE OLD NEW`, of one length.

@@ -1,35 +1,34 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/dianka/dianka/internal/cli"
-	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/money"
 )
 
 func newTerminalCommand(t *tool) *cobra.Command {
-	var dir string
+	var dir, wish, staff string
 	cmd := &cobra.Command{
 		Use:   "terminal",
 		Short: "Ask the terminal that runs on this machine how it stands",
 		Long: "Asks the running kioskd over the socket in its state folder: its journal, the line,\n" +
 			"what is unsent and unknown, the readers that it holds. Its file is not opened.\n" +
-			"The socket answers the daemon's own user, its group and root.",
+			"The socket answers the daemon's own user, its group and root. With --wish it says\n" +
+			"what became of a load or debit --through the terminal whose answer was lost; one\n" +
+			"that had not begun will not begin any more.",
 		Example: "  cardtool terminal --state live",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := local.Dial(cmd.Context(), dir)
-			if errors.Is(err, local.ErrNone) {
-				return &cli.Error{Err: err, Code: classHost.Exit, Next: "is kioskd running, and is --state its folder? systemctl status kioskd; kioskd doctor looks at what lies there"}
+			if wish != "" {
+				return t.tellWish(cmd, dir, staff, wish)
 			}
+			c, err := dialTerminal(cmd.Context(), dir)
 			if err != nil {
-				return daemonError(err)
+				return err
 			}
 			s, err := c.State(cmd.Context())
 			if err != nil {
@@ -59,6 +58,15 @@ func newTerminalCommand(t *tool) *cobra.Command {
 			if s.Shift > 0 {
 				row("shift", "%d is open", s.Shift)
 			}
+			if !s.LastSync.IsZero() {
+				row("last sync", "%s, clocks %s apart", s.LastSync.In(money.CST).Format(time.DateTime), (time.Duration(s.Skew) * time.Millisecond).Abs())
+			}
+			if !s.Certificate.IsZero() {
+				row("certificate", "until %s", s.Certificate.In(money.CST).Format(time.DateOnly))
+			}
+			if s.Allowance.Known {
+				row("allowance", "%s yuan in %d loads off line", money.Fen(s.Allowance.Amount), s.Allowance.Count)
+			}
 			row("card", "%s", s.Card)
 			for _, r := range s.Readers {
 				row("holds", "%s for %s", r.Name, r.Role)
@@ -78,6 +86,9 @@ func newTerminalCommand(t *tool) *cobra.Command {
 			return w.Flush()
 		},
 	}
-	cmd.Flags().StringVar(&dir, "state", "/var/lib/dianka", "state folder of the terminal")
+	cmd.Flags().StringVar(&dir, "state", stateDir(), "state folder of the terminal (default $"+stateEnv+")")
+	cmd.Flags().StringVar(&wish, "wish", "", "name of a wish whose answer was lost")
+	cmd.Flags().StringVar(&staff, "staff", "", "with --wish: your staff number; the PIN is asked for")
+	cmd.MarkFlagsRequiredTogether("wish", "staff")
 	return cmd
 }

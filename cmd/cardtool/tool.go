@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,7 @@ type tool struct {
 
 	sam     bool          // the command is for a SAM
 	note    string        // what is to be said of the choice of the reader
+	in      *bufio.Reader // standard input, once a PIN was read from it
 	service *pcsc.Service // nil until somebody needs it
 	close   []func() error
 }

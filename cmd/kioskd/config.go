@@ -27,6 +27,7 @@ const envPrefix = "KIOSKD"
 type Config struct {
 	State            string        `yaml:"state" doc:"folder of the terminal's file and keys, mode 0700"`
 	Copy             string        `yaml:"copy" doc:"file that holds a second copy of what the utility does not have yet, best on another disk than state; empty for terminal.copy in state"`
+	Socket           string        `yaml:"socket" doc:"folder of the socket by which cardtool asks, which the daemon's group may enter; empty for state, which only the daemon's user and root may. The package's unit makes /run/dianka and sets KIOSKD_SOCKET to it"`
 	UnsafeFilesystem string        `yaml:"unsafe_filesystem" doc:"the reason why state may lie on a filesystem that loses what it was told to keep; empty: then kioskd does not serve there"`
 	Utility          string        `yaml:"utility" doc:"address of the utility, https://host:port"`
 	Shop             string        `yaml:"shop" doc:"name of the shop on the screens; may be empty"`
@@ -82,7 +83,7 @@ type StaffConfig struct {
 	Name    string     `yaml:"name" doc:"as the screens show it"`
 	PINHash pinHash    `yaml:"pin_hash" doc:"what kioskd hash-pin prints"`
 	Card    cardNumber `yaml:"card" doc:"number of a card that names the person at the login, where the PIN is wanted all the same, since a card's number is no secret; empty for none"`
-	Rights  []right    `yaml:"rights" doc:"any of sell, topup (with giving cash back), redeem, void, reprint, replace (a damaged card), settle (shifts, reports, stock), configure (staff and settings)"`
+	Rights  []right    `yaml:"rights" doc:"any of sell, topup (with giving cash back), redeem, void, reprint, replace (a damaged card), settle (shifts, reports, stock), configure (staff and settings), service (work the terminal by cardtool, as its technician)"`
 }
 
 // Types that say in which line they are wrong.
@@ -186,6 +187,14 @@ func loadConfig(path string) (Config, error) {
 		return c, fmt.Errorf("%s: %w: %w", path, config.ErrFile, err)
 	}
 	return c, nil
+}
+
+// socket is the folder of the socket for tools.
+func (c Config) socket() string {
+	if c.Socket != "" {
+		return c.Socket
+	}
+	return c.State
 }
 
 // slips gives the settings of slips, with the logo read.

@@ -231,7 +231,9 @@ func (d *doctor) file(ctx context.Context) (last time.Time) {
 	switch {
 	case errors.Is(err, store.ErrInUse):
 		d.say("file", fine, "", "in use by the daemon, which had it checked when it started; stop the daemon to check it now")
-		d.daemon(ctx)
+		if d.daemon(ctx) {
+			return d.lonelyCopy()
+		}
 		if c, err := store.InspectCopy(path, store.Options{Copy: d.c.Copy}); err == nil { // it ends where the journal does
 			d.unsent("at most ", c.Entries, time.UnixMilli(c.First))
 		}

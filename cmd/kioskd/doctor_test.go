@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/dianka/dianka/internal/config"
 	"github.com/dianka/dianka/internal/fscheck"
+	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
@@ -53,6 +55,33 @@ func daemon(status string) func(t *testing.T, d *doctor) {
 		d.c.Screens.Listen = s.Listener.Addr().String()
 	}
 }
+
+// answering has the file open and answers tools at a socket elsewhere.
+func answering(s local.State) func(t *testing.T, d *doctor) {
+	return func(t *testing.T, d *doctor) {
+		hold(t, d)
+		dir, err := os.MkdirTemp("", "socket") // a socket's path is short
+		if err != nil {
+			t.Fatal(err)
+		}
+		l, err := local.Listen(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- local.Serve(ctx, l, told{local.Source(nil), s}, nil) }()
+		t.Cleanup(func() { stop(); <-done; os.RemoveAll(dir) })
+		d.c.Socket = dir
+	}
+}
+
+type told struct {
+	local.Source
+	s local.State
+}
+
+func (t told) State() local.State { return t.s }
 
 // picture is every file of a folder with its bytes and its time.
 func picture(t *testing.T, dir string) string {
@@ -119,6 +148,8 @@ func TestDoctor(t *testing.T) {
 		{"clock skew", daemon(`{"link":{"last_sync":"2020-01-01T00:00:00Z","skew_ms":-600000}}`), "clock skew", problem, "10m0s"},
 		{"no PSAM", daemon(`{"reader":true,"psam":{"present":false}}`), "psam", problem, "no PSAM"},
 		{"no reader", daemon(`{"psam":{"present":true}}`), "card reader", problem, "no reader"},
+		{"journal by the socket", answering(local.State{Unsent: 3, Oldest: now.Add(-50 * time.Hour).UnixMilli()}), "journal", warning, "3 entries not sent"},
+		{"allowance by the socket", answering(local.State{HasLoadSAM: true, Allowance: local.Allowance{Known: true}}), "allowance", warning, "used up"},
 		{"unsent", func(t *testing.T, d *doctor) {}, "journal", fine, "1 entries not sent"},
 		{"unsent for days", func(t *testing.T, d *doctor) { d.now = now.Add(50 * time.Hour) }, "journal", warning, "1 entries not sent"},
 		{"remade file", func(t *testing.T, d *doctor) {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/dianka/dianka/internal/local"
 )
 
 // daemonStatus is what the doctor wants of GET /api/v1/status. What is unsent
@@ -33,8 +35,34 @@ const (
 	syncLate = 24 * time.Hour
 )
 
-// daemon asks the running daemon what its file would tell.
-func (d *doctor) daemon(ctx context.Context) {
+// daemon asks the running daemon what its file would tell: by its socket, or
+// where this user may not, or it has none, by what its screens tell everybody.
+// It reports whether it told what is unsent.
+func (d *doctor) daemon(ctx context.Context) (unsent bool) {
+	if s, err := askSocket(ctx, d.c.socket()); err == nil {
+		for _, f := range s.Findings(d.now) {
+			if f.Check != "certificate" { // of the key file, said before
+				d.findings = append(d.findings, f)
+			}
+		}
+		return true
+	}
+	d.screens(ctx)
+	return false
+}
+
+func askSocket(ctx context.Context, dir string) (local.State, error) {
+	ctx, cancel := context.WithTimeout(ctx, askFor)
+	defer cancel()
+	c, err := local.Dial(ctx, dir)
+	if err != nil {
+		return local.State{}, err
+	}
+	return c.State(ctx)
+}
+
+// screens asks what the daemon's screens show.
+func (d *doctor) screens(ctx context.Context) {
 	st, err := askDaemon(ctx, d.c.Screens.Listen)
 	if err != nil {
 		d.say("daemon", problem, "journalctl -u kioskd tells what it does; systemctl restart kioskd", "it has the terminal's file but does not answer at %s: %v", d.c.Screens.Listen, err)

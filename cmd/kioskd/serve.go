@@ -102,9 +102,9 @@ func serve(cmd *cobra.Command, path string) (err error) {
 	if err != nil {
 		return fmt.Errorf("%s: %w: %w", path, config.ErrFile, err)
 	}
-	defer answerTools(c.State, st, log)()
+	tools := answerTools(c.socket(), st, screens.Service(), log)
 	log.Info("the terminal serves", "terminal", st.Store.Identity().Terminal, "screens", "http://"+line.Addr().String()+"/", "version", version)
-	return runScreens(cmd.Context(), screens, line, st.Run)
+	return runScreens(cmd.Context(), screens, line, tools, st.Run)
 }
 
 // checkFilesystem refuses to serve where the terminal's file would not be
@@ -127,9 +127,9 @@ func (c Config) checkFilesystem(log *slog.Logger, look func(string) (fscheck.Ver
 	return nil
 }
 
-// runScreens serves until ctx ends or the terminal does. Screens end before
-// the terminal, so that what is under way is finished and told.
-func runScreens(ctx context.Context, screens *kiosk.Server, line net.Listener, terminal func(context.Context) error) error {
+// runScreens serves until ctx ends or the terminal does. Screens and tools end
+// before the terminal, so that what is under way is finished and told.
+func runScreens(ctx context.Context, screens *kiosk.Server, line net.Listener, tools func(), terminal func(context.Context) error) error {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	serve, stop := context.WithCancel(ctx)
@@ -137,6 +137,7 @@ func runScreens(ctx context.Context, screens *kiosk.Server, line net.Listener, t
 	done := make(chan error, 1)
 	go func() { done <- terminal(life); stop() }()
 	err := screens.Serve(serve, line)
+	tools()
 	end()
 	return errors.Join(err, <-done)
 }

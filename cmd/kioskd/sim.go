@@ -102,10 +102,10 @@ func (s *sim) run(cmd *cobra.Command) (err error) {
 		return err
 	}
 
-	defer answerTools(filepath.Join(s.state, "terminal"), d.Station, o.Log)()
+	tools := answerTools(filepath.Join(s.state, "terminal"), d.Station, screens.Service(), o.Log)
 	s.welcome(cmd, line.Addr(), readers, crew)
 	defer fmt.Fprintln(cmd.OutOrStdout(), "stopped")
-	return runScreens(ctx, screens, line, d.Run)
+	return runScreens(ctx, screens, line, tools, d.Run)
 }
 
 func (s *sim) welcome(cmd *cobra.Command, at net.Addr, readers string, crew []person) {

@@ -246,6 +246,15 @@ func said(e journal.Entry) string {
 		return "the load SAM's report of its own counters"
 	case *journal.Observation:
 		return fmt.Sprintf("card …%s seen, about %s%s", b.Card.Last4(), b.Item, proof(b.HasTAC))
+	case *journal.Staff:
+		text := fmt.Sprintf("%s, staff %s", strings.ReplaceAll(b.Act.String(), "_", " "), b.Staff)
+		if b.Count > 1 {
+			text += fmt.Sprintf(", %d times", b.Count)
+		}
+		if b.Detail != "" {
+			text += ": " + plain(b.Detail)
+		}
+		return text
 	}
 	return fmt.Sprintf("an entry of type %d", e.Body.Type())
 }

@@ -50,3 +50,21 @@ func Held(dir string) error {
 	}
 	return nil
 }
+
+// FileHeld fails with ErrHeld while another process has a lock of its own on a
+// file, as one has that opened a database and knows nothing of this package. It
+// does not wait, and keeps nothing.
+func FileHeld(path string) error {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := try(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}

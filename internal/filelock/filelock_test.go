@@ -32,3 +32,23 @@ func TestOneHolder(t *testing.T) {
 	}
 	b.Close()
 }
+
+// A file that another one has locked, as a database is, is told of, and is
+// free again afterwards.
+func TestFileHeld(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := Acquire(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "lock")
+	if err := FileHeld(path); !errors.Is(err, ErrHeld) {
+		t.Errorf("while it is locked: %v", err)
+	}
+	lock.Close()
+	for _, p := range []string{path, path, filepath.Join(dir, "none")} {
+		if err := FileHeld(p); err != nil {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+}

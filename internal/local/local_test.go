@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/dianka/dianka/internal/evidence"
@@ -20,6 +22,11 @@ func (s source) State() State { return State{Terminal: "310100001234", Unsent: 3
 func (s source) Evidence(w evidence.Wish) (journal.Bundle, error) {
 	return journal.Bundle{Terminal: [6]byte{1}}, s.err
 }
+
+func (s source) Card(context.Context) (Card, error) {
+	return Card{Number: "17"}, s.err
+}
+func (s source) Log(context.Context) ([]Record, error) { return []Record{{Amount: 5}}, s.err }
 
 func serve(t *testing.T, src Source) (dir string) {
 	t.Helper()
@@ -40,7 +47,16 @@ func serve(t *testing.T, src Source) (dir string) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- Serve(ctx, l, src) }()
+	go func() {
+		done <- Serve(ctx, l, src, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/api/lost" {
+				panic(http.ErrAbortHandler)
+			}
+			b, _ := io.ReadAll(r.Body)
+			http.SetCookie(w, &http.Cookie{Name: "s", Value: "1"})
+			fmt.Fprint(w, r.Method, r.URL.Path, string(b), r.Header.Get("Idempotency-Key"), r.Header.Get("Cookie"))
+		}))
+	}()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -118,5 +134,58 @@ func TestAnotherVersion(t *testing.T) {
 	defer s.Close()
 	if _, err := Dial(t.Context(), dir); !errors.Is(err, ErrVersion) {
 		t.Errorf("%v", err)
+	}
+}
+
+// The card, or the terminal's own word why not.
+func TestCard(t *testing.T) {
+	for _, no := range []error{nil, &Refusal{Code: "no_card"}} {
+		c, err := Dial(t.Context(), serve(t, source{no}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		card, err := c.Card(t.Context())
+		list, lerr := c.Log(t.Context())
+		var r *Refusal
+		switch {
+		case no == nil && (err != nil || lerr != nil || card.Number != "17" || len(list) != 1 || list[0].Amount != 5):
+			t.Errorf("%+v %v, %v %v", card, err, list, lerr)
+		case no != nil && (!errors.As(err, &r) || r.Code != "no_card" || !errors.Is(lerr, ErrRefused)):
+			t.Errorf("%v, %v", err, lerr)
+		}
+	}
+}
+
+// Calls that do something go on, with their session; an answer that does not
+// come is told apart from a call that was not sent.
+func TestDo(t *testing.T) {
+	dir := serve(t, source{})
+	c, err := Dial(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`POST/api/x{"a":1}k`, `POST/api/x{"a":1}ks=1`} {
+		if code, b, err := c.Do(t.Context(), "/api/x", map[string]int{"a": 1}, "Idempotency-Key", "k"); err != nil || code != 200 || string(b) != want {
+			t.Errorf("%d %s, %v", code, b, err)
+		}
+	}
+	if _, _, err := c.Do(t.Context(), "/api/lost", 1); !errors.Is(err, ErrLost) {
+		t.Errorf("lost: %v", err)
+	}
+	if err := os.Remove(Path(dir)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.Do(t.Context(), "/api/x", 1); !errors.Is(err, ErrNone) {
+		t.Errorf("not sent: %v", err)
+	}
+}
+
+// The socket of the package's terminal is where its group can get at it.
+func TestPlaces(t *testing.T) {
+	if got := places("/var/lib/dianka/", StateDir, RuntimeDir); !slices.Equal(got, []string{RuntimeDir, "/var/lib/dianka/"}) {
+		t.Error(got)
+	}
+	if got := places("st", StateDir, RuntimeDir); !slices.Equal(got, []string{"st"}) {
+		t.Error(got)
 	}
 }
