@@ -28,6 +28,7 @@ var (
 	ErrGone    = errors.New("the line is gone")
 	ErrSlow    = errors.New("the device takes nothing")
 	ErrTime    = errors.New("nothing came in time")
+	ErrStopped = errors.New("nobody waits for the line any more")
 	ErrNoModem = errors.New("the line has no RTS and DTR")
 )
 
@@ -223,9 +224,9 @@ func (w *Wire) Take(p []byte) int {
 }
 
 // Read gives into p what has come in, at least one byte, and waits for it at
-// most so long. It fails with ErrTime, with ErrGone when the other end hung up
-// and everything that it sent is read, or with what ended ctx.
-func (w *Wire) Read(ctx context.Context, p []byte, patience time.Duration) (int, error) {
+// most so long, or until stop. It fails with ErrTime, with ErrStopped, or with
+// ErrGone when the other end hung up and everything that it sent is read.
+func (w *Wire) Read(stop <-chan struct{}, p []byte, patience time.Duration) (int, error) {
 	if n := w.Take(p); n > 0 {
 		return n, nil
 	}
@@ -244,8 +245,8 @@ func (w *Wire) Read(ctx context.Context, p []byte, patience time.Duration) (int,
 			return 0, ErrGone
 		case <-w.timer.C:
 			return 0, ErrTime
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		case <-stop:
+			return 0, ErrStopped
 		}
 	}
 }
@@ -254,8 +255,10 @@ func (w *Wire) Read(ctx context.Context, p []byte, patience time.Duration) (int,
 func (w *Wire) Next(ctx context.Context) (byte, error) {
 	var b [1]byte
 	for {
-		_, err := w.Read(ctx, b[:], time.Hour)
-		if !errors.Is(err, ErrTime) {
+		switch _, err := w.Read(ctx.Done(), b[:], time.Hour); {
+		case errors.Is(err, ErrStopped):
+			return 0, ctx.Err()
+		case !errors.Is(err, ErrTime):
 			return b[0], err
 		}
 	}
