@@ -271,15 +271,24 @@ func (w *Wire) Gone() <-chan struct{} { return w.gone }
 // within so many bytes how much went out.
 const writeChunk = 256
 
-// Send sends b until ctx ends and gives how much may have gone out: 0 only
-// when certainly nothing did. It fails with ErrGone or with ErrSlow; after
-// that the system may still hold a part of b.
+// Send is SendWithin without a patience of its own.
 func (w *Wire) Send(ctx context.Context, b []byte) (sent int, err error) {
+	return w.SendWithin(ctx.Done(), b, time.Hour)
+}
+
+// SendWithin sends b until stop, at most so long, and gives how much may have
+// gone out: 0 only when certainly nothing did. It fails with ErrGone or with
+// ErrSlow; after that the system may still hold a part of b.
+func (w *Wire) SendWithin(stop <-chan struct{}, b []byte, patience time.Duration) (sent int, err error) {
+	w.timer.Reset(patience)
+	defer w.timer.Stop()
 	for len(b) > 0 {
 		select {
 		case <-w.gone:
 			return sent, ErrGone
-		case <-ctx.Done():
+		case <-stop:
+			return sent, ErrSlow
+		case <-w.timer.C:
 			return sent, ErrSlow
 		default:
 		}
@@ -287,7 +296,9 @@ func (w *Wire) Send(ctx context.Context, b []byte) (sent int, err error) {
 			select {
 			case <-w.written:
 				w.stuck = false
-			case <-ctx.Done():
+			case <-stop:
+				return sent, ErrSlow
+			case <-w.timer.C:
 				return sent, ErrSlow
 			case <-w.gone:
 				return sent, ErrGone
@@ -302,12 +313,10 @@ func (w *Wire) Send(ctx context.Context, b []byte) (sent int, err error) {
 		var r written
 		select {
 		case r = <-w.written:
-		case <-ctx.Done():
-			w.stuck = true
-			if w.Unblock != nil {
-				w.Unblock()
-			}
-			return sent + len(chunk), ErrSlow
+		case <-stop:
+			return sent + len(chunk), w.slow()
+		case <-w.timer.C:
+			return sent + len(chunk), w.slow()
 		case <-w.gone:
 			w.stuck = true
 			return sent + len(chunk), ErrGone
@@ -319,6 +328,15 @@ func (w *Wire) Send(ctx context.Context, b []byte) (sent int, err error) {
 		b = b[len(chunk):]
 	}
 	return sent, nil
+}
+
+// slow gives up on a write that is under way.
+func (w *Wire) slow() error {
+	w.stuck = true
+	if w.Unblock != nil {
+		w.Unblock()
+	}
+	return ErrSlow
 }
 
 // Transmission is how long so many bytes are under way after the system took

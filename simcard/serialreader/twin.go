@@ -192,12 +192,12 @@ func (t *Twin) Serve(l io.ReadWriteCloser) error {
 	}()
 	var got []byte
 	for {
+		if t.pulledIn(got) {
+			return errPulled
+		}
 		f, rest, state := frame(got)
 		switch state {
 		case short:
-			if t.pulledIn(got) {
-				return errPulled
-			}
 			b, ok := <-in
 			if !ok {
 				return <-ended
@@ -227,8 +227,9 @@ func (t *Twin) pulledIn(got []byte) bool {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, f := range t.fail {
+	for i, f := range t.fail {
 		if f.Kind == HangUpIn && f.Skip == 0 && (f.On == 0 || f.On == got[2]) && len(got) >= f.N {
+			t.fail = append(t.fail[:i], t.fail[i+1:]...)
 			return true
 		}
 	}
