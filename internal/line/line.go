@@ -28,6 +28,7 @@ var (
 	ErrGone    = errors.New("the line is gone")
 	ErrSlow    = errors.New("the device takes nothing")
 	ErrTime    = errors.New("nothing came in time")
+	ErrStopped = errors.New("nobody waits for the line any more")
 	ErrNoModem = errors.New("the line has no RTS and DTR")
 )
 
@@ -223,9 +224,9 @@ func (w *Wire) Take(p []byte) int {
 }
 
 // Read gives into p what has come in, at least one byte, and waits for it at
-// most so long. It fails with ErrTime, with ErrGone when the other end hung up
-// and everything that it sent is read, or with what ended ctx.
-func (w *Wire) Read(ctx context.Context, p []byte, patience time.Duration) (int, error) {
+// most so long, or until stop. It fails with ErrTime, with ErrStopped, or with
+// ErrGone when the other end hung up and everything that it sent is read.
+func (w *Wire) Read(stop <-chan struct{}, p []byte, patience time.Duration) (int, error) {
 	if n := w.Take(p); n > 0 {
 		return n, nil
 	}
@@ -244,8 +245,8 @@ func (w *Wire) Read(ctx context.Context, p []byte, patience time.Duration) (int,
 			return 0, ErrGone
 		case <-w.timer.C:
 			return 0, ErrTime
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		case <-stop:
+			return 0, ErrStopped
 		}
 	}
 }
@@ -254,8 +255,10 @@ func (w *Wire) Read(ctx context.Context, p []byte, patience time.Duration) (int,
 func (w *Wire) Next(ctx context.Context) (byte, error) {
 	var b [1]byte
 	for {
-		_, err := w.Read(ctx, b[:], time.Hour)
-		if !errors.Is(err, ErrTime) {
+		switch _, err := w.Read(ctx.Done(), b[:], time.Hour); {
+		case errors.Is(err, ErrStopped):
+			return 0, ctx.Err()
+		case !errors.Is(err, ErrTime):
 			return b[0], err
 		}
 	}
@@ -268,15 +271,24 @@ func (w *Wire) Gone() <-chan struct{} { return w.gone }
 // within so many bytes how much went out.
 const writeChunk = 256
 
-// Send sends b until ctx ends and gives how much may have gone out: 0 only
-// when certainly nothing did. It fails with ErrGone or with ErrSlow; after
-// that the system may still hold a part of b.
+// Send is SendWithin without a patience of its own.
 func (w *Wire) Send(ctx context.Context, b []byte) (sent int, err error) {
+	return w.SendWithin(ctx.Done(), b, time.Hour)
+}
+
+// SendWithin sends b until stop, at most so long, and gives how much may have
+// gone out: 0 only when certainly nothing did. It fails with ErrGone or with
+// ErrSlow; after that the system may still hold a part of b.
+func (w *Wire) SendWithin(stop <-chan struct{}, b []byte, patience time.Duration) (sent int, err error) {
+	w.timer.Reset(patience)
+	defer w.timer.Stop()
 	for len(b) > 0 {
 		select {
 		case <-w.gone:
 			return sent, ErrGone
-		case <-ctx.Done():
+		case <-stop:
+			return sent, ErrSlow
+		case <-w.timer.C:
 			return sent, ErrSlow
 		default:
 		}
@@ -284,7 +296,9 @@ func (w *Wire) Send(ctx context.Context, b []byte) (sent int, err error) {
 			select {
 			case <-w.written:
 				w.stuck = false
-			case <-ctx.Done():
+			case <-stop:
+				return sent, ErrSlow
+			case <-w.timer.C:
 				return sent, ErrSlow
 			case <-w.gone:
 				return sent, ErrGone
@@ -299,12 +313,10 @@ func (w *Wire) Send(ctx context.Context, b []byte) (sent int, err error) {
 		var r written
 		select {
 		case r = <-w.written:
-		case <-ctx.Done():
-			w.stuck = true
-			if w.Unblock != nil {
-				w.Unblock()
-			}
-			return sent + len(chunk), ErrSlow
+		case <-stop:
+			return sent + len(chunk), w.slow()
+		case <-w.timer.C:
+			return sent + len(chunk), w.slow()
 		case <-w.gone:
 			w.stuck = true
 			return sent + len(chunk), ErrGone
@@ -316,6 +328,15 @@ func (w *Wire) Send(ctx context.Context, b []byte) (sent int, err error) {
 		b = b[len(chunk):]
 	}
 	return sent, nil
+}
+
+// slow gives up on a write that is under way.
+func (w *Wire) slow() error {
+	w.stuck = true
+	if w.Unblock != nil {
+		w.Unblock()
+	}
+	return ErrSlow
 }
 
 // Transmission is how long so many bytes are under way after the system took

@@ -40,7 +40,7 @@ func TestBothWays(t *testing.T) {
 	go d.Write(big)
 	var got []byte
 	for buf := make([]byte, 7); len(got) < len(big); {
-		n, err := w.Read(t.Context(), buf, time.Minute)
+		n, err := w.Read(t.Context().Done(), buf, time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestBothWays(t *testing.T) {
 // A read timeout and a hang-up look alike to the library: no bytes and io.EOF.
 func TestTimeoutIsNoHangUp(t *testing.T) {
 	d, w := open(t)
-	if _, err := w.Read(t.Context(), make([]byte, 1), 350*time.Millisecond); !errors.Is(err, line.ErrTime) {
+	if _, err := w.Read(t.Context().Done(), make([]byte, 1), 350*time.Millisecond); !errors.Is(err, line.ErrTime) {
 		t.Fatalf("a silent line: %v", err)
 	}
 	select {
@@ -73,12 +73,12 @@ func TestTimeoutIsNoHangUp(t *testing.T) {
 	default:
 	}
 	d.Write([]byte{1})
-	if n, err := w.Read(t.Context(), make([]byte, 4), time.Minute); n != 1 {
+	if n, err := w.Read(t.Context().Done(), make([]byte, 4), time.Minute); n != 1 {
 		t.Fatalf("after the silence: %d, %v", n, err)
 	}
 	d.Close()
 	began := time.Now()
-	if _, err := w.Read(t.Context(), make([]byte, 1), time.Minute); !errors.Is(err, line.ErrGone) {
+	if _, err := w.Read(t.Context().Done(), make([]byte, 1), time.Minute); !errors.Is(err, line.ErrGone) {
 		t.Errorf("a pulled cable: %v", err)
 	}
 	if took := time.Since(began); took > 5*time.Second {
@@ -94,17 +94,17 @@ func TestRestBeforeHangUp(t *testing.T) {
 	d, w := open(t)
 	d.Write([]byte{1, 2, 3})
 	b := make([]byte, 1)
-	if _, err := w.Read(t.Context(), b, time.Minute); err != nil {
+	if _, err := w.Read(t.Context().Done(), b, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	d.Close()
 	<-w.Gone()
 	for want := byte(2); want <= 3; want++ {
-		if _, err := w.Read(t.Context(), b, time.Minute); err != nil || b[0] != want {
+		if _, err := w.Read(t.Context().Done(), b, time.Minute); err != nil || b[0] != want {
 			t.Errorf("%v, %v", b, err)
 		}
 	}
-	if _, err := w.Read(t.Context(), b, time.Minute); !errors.Is(err, line.ErrGone) {
+	if _, err := w.Read(t.Context().Done(), b, time.Minute); !errors.Is(err, line.ErrGone) {
 		t.Errorf("%v", err)
 	}
 }
@@ -213,7 +213,7 @@ func TestNoAllocation(t *testing.T) {
 			t.Fatal(err)
 		}
 		for got := 0; got < len(out); {
-			n, err := w.Read(ctx, in, time.Minute)
+			n, err := w.Read(ctx.Done(), in, time.Minute)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -39,9 +39,14 @@ import (
 // Service.Slots.
 var Readers = [2]string{"Virtual PCD 00 00", "Virtual PCD 00 01"}
 
+// TwinReader is the name of the reader of StartSerial.
+const TwinReader = "GemPC Twin serial 00 00"
+
 const (
-	insideEnv  = "DIANKA_PRIVATE_PCSCD" // the folder, in the run inside
+	insideEnv  = "DIANKA_PRIVATE_PCSCD"  // the folder, in the run inside
+	serialEnv  = "DIANKA_PRIVATE_SERIAL" // the line of StartSerial
 	driverPath = "/usr/lib/pcsc/drivers/serial/libifdvpcd.so"
+	twinDriver = "/usr/lib/pcsc/drivers/serial/libccidtwin.so"
 	socketDir  = "/run/pcscd" // compiled into pcscd
 	ready      = "ready"
 )
@@ -71,6 +76,23 @@ type Service struct {
 // not have used PC/SC before, unless with the same dir: the client library
 // reads it once. Service ends with ctx, with Stop, or with this process.
 func Start(ctx context.Context, dir string) (*Service, error) {
+	if _, err := os.Stat(driverPath); err != nil {
+		return nil, fmt.Errorf("%w: the virtual reader is not installed (Debian: vsmartcard-vpcd)", ErrMissing)
+	}
+	return start(ctx, dir, "")
+}
+
+// StartSerial starts a service whose one reader, of the name TwinReader, is
+// what sits at the end of a serial line, "/dev/pts/3:GemPCTwin", under the
+// driver of libccid. It has no Slots.
+func StartSerial(ctx context.Context, dir, device string) (*Service, error) {
+	if _, err := os.Stat(twinDriver); err != nil {
+		return nil, fmt.Errorf("%w: the driver of serial readers is not installed (Debian: libccid)", ErrMissing)
+	}
+	return start(ctx, dir, device)
+}
+
+func start(ctx context.Context, dir, device string) (*Service, error) {
 	if !called {
 		return nil, errors.New("private: the program has not called Inside")
 	}
@@ -93,7 +115,7 @@ func Start(ctx context.Context, dir string) (*Service, error) {
 		return nil, err
 	}
 	s.cmd = exec.CommandContext(ctx, "unshare", unshareArgs(self)...)
-	s.cmd.Env = append(os.Environ(), insideEnv+"="+dir)
+	s.cmd.Env = append(os.Environ(), insideEnv+"="+dir, serialEnv+"="+device)
 	s.cmd.Stderr = os.Stderr
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the keyboard is for us to pass on
 	if s.stop, err = s.cmd.StdinPipe(); err != nil {
@@ -152,9 +174,6 @@ func possible() error {
 	if _, err := pcscd(); err != nil {
 		return fmt.Errorf("%w: pcscd is not installed", ErrMissing)
 	}
-	if _, err := os.Stat(driverPath); err != nil {
-		return fmt.Errorf("%w: the virtual reader is not installed (Debian: vsmartcard-vpcd)", ErrMissing)
-	}
 	if _, err := os.Stat(socketDir); err != nil && os.MkdirAll(socketDir, 0o755) != nil {
 		return fmt.Errorf("%w: %s is not there; start the machine's pcscd once", ErrMissing, socketDir)
 	}
@@ -207,6 +226,10 @@ func inside(dir string) error {
 	os.Remove(filepath.Join(run, "pcscd.pid"))
 	// The file format is reader.conf(5); every file in the folder is read.
 	conf := fmt.Sprintf("FRIENDLYNAME \"Virtual PCD\"\nDEVICENAME /dev/null:0x%04X\nLIBPATH %s\nCHANNELID 0x%04X\n", vpcd.Port0, driverPath, vpcd.Port0)
+	device := os.Getenv(serialEnv)
+	if device != "" {
+		conf = fmt.Sprintf("FRIENDLYNAME \"GemPC Twin serial\"\nDEVICENAME %s\nLIBPATH %s\nCHANNELID 1\n", device, twinDriver)
+	}
 	if err := os.WriteFile(filepath.Join(readers, "vpcd"), []byte(conf), 0o644); err != nil {
 		return err
 	}
@@ -230,18 +253,21 @@ func inside(dir string) error {
 	}
 	cmd := exec.Command(path, "--foreground", "--info", "--config", readers)
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), insideEnv+"=")
+	cmd.Env = append(os.Environ(), insideEnv+"=", serialEnv+"=")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	if err := await(filepath.Join(run, "pcscd.comm"), ended); err != nil {
+	if err := await(filepath.Join(run, "pcscd.comm"), device == "", ended); err != nil {
 		cmd.Process.Kill()
 		return err
 	}
 	for i, port := range []int{vpcd.Port0, vpcd.Port1} {
+		if device != "" {
+			break
+		}
 		if err := bridge(filepath.Join(dir, fmt.Sprintf("slot%d", i)), port); err != nil {
 			cmd.Process.Kill()
 			return err
@@ -263,13 +289,13 @@ func inside(dir string) error {
 }
 
 // await waits until pcscd has made its socket, which is after its readers are
-// there, and the driver listens.
-func await(socket string, ended <-chan error) error {
+// there, and the driver of virtual readers listens.
+func await(socket string, virtual bool, ended <-chan error) error {
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
 		tcp, _ := os.ReadFile("/proc/net/tcp")
 		_, err := os.Stat(socket)
 		// 0A is LISTEN, proc(5). To connect would be to insert a card.
-		if err == nil && strings.Contains(string(tcp), fmt.Sprintf(":%04X 00000000:0000 0A", vpcd.Port1)) {
+		if err == nil && (!virtual || strings.Contains(string(tcp), fmt.Sprintf(":%04X 00000000:0000 0A", vpcd.Port1))) {
 			return nil
 		}
 		select {
