@@ -1,8 +1,13 @@
 package terminal
 
 import (
+	"context"
+	"errors"
+	"slices"
 	"testing"
+	"time"
 
+	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/wire"
@@ -124,4 +129,241 @@ func TestCashOwedIsPaidOnceOfAllTerminals(t *testing.T) {
 			w.clean()
 		})
 	}
+}
+
+// TestCollectClaimRefuses: whatever refuses the payment or its load refuses it
+// before the claim is touched.
+func TestCollectClaimRefuses(t *testing.T) {
+	stock, mine := mustCard(t, "5001"), mustCard(t, "4821")
+	pin := func(w *world) {
+		set := *profiles.Builtin()
+		set.Cards = slices.Clone(set.Cards)
+		for i := range set.Cards {
+			set.Cards[i].PINForLoad = true
+		}
+		w.more = func(c *Config) { c.Profiles = &set }
+		w.restart()
+	}
+	onto := func(w *world, r *ClaimRequest, n money.CardNumber) {
+		w.slot.Insert(newCard(w, n))
+		r.Load, r.Card = true, n
+	}
+	for name, c := range map[string]struct {
+		change func(w *world, r *ClaimRequest)
+		want   Code
+	}{
+		"nothing":               {func(_ *world, r *ClaimRequest) { r.Amount = 0 }, CodeAmount},
+		"less than nothing":     {func(_ *world, r *ClaimRequest) { r.Amount = -50_00 }, CodeAmount},
+		"more than any":         {func(_ *world, r *ClaimRequest) { r.Amount = money.MaxPurse + 1 }, CodeAmount},
+		"off line":              {func(w *world, _ *ClaimRequest) { w.host.online = false }, CodeNoLink},
+		"by a customer":         {func(_ *world, r *ClaimRequest) { r.Who = customer }, CodeNotAllowed},
+		"by nobody":             {func(_ *world, r *ClaimRequest) { r.Who = Who{} }, CodeNotAllowed},
+		"by the machine":        {func(_ *world, r *ClaimRequest) { r.Who = journal.System }, CodeNotAllowed},
+		"at a blocked terminal": {func(w *world, _ *ClaimRequest) { w.host.standing = wire.StandingBlocked }, CodeStanding},
+		"at a copied disk":      {func(w *world, _ *ClaimRequest) { w.host.standing = wire.StandingForked }, CodeStanding},
+		"shift closed":          {func(w *world, _ *ClaimRequest) { w.term.CloseShift(w.ctx, CloseRequest{Who: clerk}) }, CodeNoShift},
+		"onto a card of stock":  {func(w *world, r *ClaimRequest) { onto(w, r, stock) }, CodeCardNotActive},
+		"onto a blocked card": {func(w *world, r *ClaimRequest) {
+			w.section(wire.Section{Kind: wire.SectionHotlist, Hotlist: wire.Hotlist{mine}})
+			onto(w, r, mine)
+		}, CodeCardBlocked},
+		"without the card's PIN": {func(w *world, r *ClaimRequest) { pin(w); onto(w, r, mine) }, CodePINNeeded},
+		"with less than a load":  {func(w *world, r *ClaimRequest) { w.host.claims[slip] = 1; r.Amount = 1; onto(w, r, mine) }, CodeTopUpMin},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.shift()
+			w.host.claims[slip] = 50_00
+			r := claim(false)
+			c.change(w, &r)
+			_, err := w.term.CollectClaim(w.ctx, r)
+			wantRefusal(t, err, c.want)
+			if n := w.wrote(journal.TypeClaimIntent); n != 0 || len(w.host.asks) != 0 || w.host.claims[slip] == 0 {
+				t.Errorf("%d intents, asked %q, %s waits", n, w.host.asks, w.host.claims[slip])
+			}
+			w.clean()
+		})
+	}
+}
+
+// TestCounterTokens: a token is one wish. Another wish under it is refused, and
+// what it did stands.
+func TestCounterTokens(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	w.host.claims[slip] = 50_00
+	other := slip
+	other.Seq++
+	w.host.claims[other] = 50_00
+	mine := mustCard(t, "4821")
+	w.slot.Insert(newCard(t, mine))
+	cash, load := claim(false), claim(true)
+	load.Claim, load.Card = other, mine
+	block := CardRequest{Token: token(), Who: clerk, Card: mustCard(t, "7001"), Why: journal.WhyLost}
+	replace := CardRequest{Token: token(), Who: clerk, Card: mustCard(t, "7002"), Why: journal.WhyDamaged}
+	pay := bill()
+	for _, do := range []func() (Receipt, error){
+		func() (Receipt, error) { return w.term.CollectClaim(w.ctx, cash) },
+		func() (Receipt, error) { return w.term.CollectClaim(w.ctx, load) },
+		func() (Receipt, error) { return w.term.BlockCard(w.ctx, block) },
+		func() (Receipt, error) { return w.term.ReplaceCard(w.ctx, replace) },
+		func() (Receipt, error) { return w.term.PayBill(w.ctx, pay) },
+	} {
+		first, err := do()
+		if err != nil || first.Result != journal.Done {
+			t.Fatalf("%+v, %v", first.Transaction, err)
+		}
+		if again, err := do(); err != nil || again.Name != first.Name {
+			t.Errorf("again: %+v, %v", again.Transaction, err)
+		}
+	}
+	head, asks := w.st.Head(), len(w.host.asks)
+	collect := func(r ClaimRequest, change func(*ClaimRequest)) func() (Receipt, error) {
+		change(&r)
+		return func() (Receipt, error) { return w.term.CollectClaim(w.ctx, r) }
+	}
+	about := func(do func(context.Context, CardRequest) (Receipt, error), r CardRequest, tok journal.Token) func() (Receipt, error) {
+		r.Token = tok
+		return func() (Receipt, error) { return do(w.ctx, r) }
+	}
+	elsewhere := block
+	elsewhere.Card = mustCard(t, "7003")
+	for name, do := range map[string]func() (Receipt, error){
+		"another claim":                   collect(cash, func(r *ClaimRequest) { r.Claim = other }),
+		"another amount":                  collect(cash, func(r *ClaimRequest) { r.Amount++ }),
+		"onto a card":                     collect(cash, func(r *ClaimRequest) { r.Load, r.Card = true, mine }),
+		"in cash what was loaded":         collect(load, func(r *ClaimRequest) { r.Load, r.Card = false, money.CardNumber{} }),
+		"onto another card":               collect(load, func(r *ClaimRequest) { r.Card = mustCard(t, "4822") }),
+		"the token of a bill":             collect(cash, func(r *ClaimRequest) { r.Token = pay.Token }),
+		"another card":                    about(w.term.BlockCard, elsewhere, block.Token),
+		"a replacement for a block":       about(w.term.ReplaceCard, block, block.Token),
+		"a block for a replacement":       about(w.term.BlockCard, replace, replace.Token),
+		"a block under a claim's":         about(w.term.BlockCard, block, cash.Token),
+		"cash back under a claim's token": func() (Receipt, error) { return w.term.ReturnCash(w.ctx, ReturnCashRequest{cash.Token, clerk, other}) },
+		"a close under a claim's token": func() (Receipt, error) {
+			_, err := w.term.CloseShift(w.ctx, CloseRequest{Token: cash.Token, Who: clerk})
+			return Receipt{}, err
+		},
+	} {
+		if _, err := do(); !errors.Is(err, &Refusal{Code: CodeTokenReused}) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if w.st.Head() != head || len(w.host.asks) != asks {
+		t.Error("a token of another wish did something")
+	}
+	if in, out := w.till(); in != 130_00 || out != 100_00 { // bill and load; both claims
+		t.Errorf("in %s, out %s", in, out)
+	}
+	w.clean()
+}
+
+// TestCallerLeavesTheCounter: what was begun is finished and written although
+// whoever asked went away.
+func TestCallerLeavesTheCounter(t *testing.T) {
+	mine := mustCard(t, "4821")
+	for name, c := range map[string]struct {
+		leave int // at which question
+		do    func(w *world, ctx context.Context) (Receipt, error)
+	}{
+		"bill":  {1, func(w *world, ctx context.Context) (Receipt, error) { return w.term.PayBill(ctx, bill()) }},
+		"claim": {1, func(w *world, ctx context.Context) (Receipt, error) { return w.term.CollectClaim(ctx, claim(false)) }},
+		"block": {1, func(w *world, ctx context.Context) (Receipt, error) {
+			return w.term.BlockCard(ctx, CardRequest{Token: token(), Who: clerk, Card: mine, Why: journal.WhyLost})
+		}},
+		"claim onto a card": {1, func(w *world, ctx context.Context) (Receipt, error) {
+			r := claim(true)
+			r.Card = mine
+			return w.term.CollectClaim(ctx, r)
+		}},
+		"claim onto a card, later": {2, func(w *world, ctx context.Context) (Receipt, error) {
+			r := claim(true)
+			r.Card = mine
+			return w.term.CollectClaim(ctx, r)
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.shift()
+			w.host.claims[slip] = 50_00
+			chip := newCard(t, mine)
+			w.slot.Insert(chip)
+			ctx, leave := context.WithCancel(w.ctx)
+			defer leave()
+			asked := 0
+			w.host.onAsk = func(ask context.Context) error {
+				if d, ok := ask.Deadline(); !ok || time.Until(d) > 8*time.Second {
+					t.Errorf("the utility was given until %v", d)
+				}
+				if asked++; asked == c.leave {
+					leave()
+				}
+				return ask.Err()
+			}
+			rc, err := c.do(w, ctx)
+			if err != nil || rc.Result != journal.Done || ctx.Err() == nil {
+				t.Fatalf("%+v, %v", rc.Transaction, err)
+			}
+			if load := rc.Claim != nil && rc.Claim.How == journal.PayoutLoad; load && (rc.Child == nil || rc.Child.Result != journal.Done || value(t, chip) != 50_00) {
+				t.Errorf("the load: %+v", rc.Child)
+			}
+			w.clean()
+		})
+	}
+}
+
+// TestClaimNotAgreedLoadsNothing: no cash came out of the claim, so none goes
+// onto the card.
+func TestClaimNotAgreedLoadsNothing(t *testing.T) {
+	mine := mustCard(t, "4821")
+	for name, c := range map[string]struct {
+		before func(w *world)
+		want   journal.Result
+	}{
+		"refused":   {func(w *world) { delete(w.host.claims, slip) }, journal.NotDone},
+		"no answer": {func(w *world) { w.host.lose = 2 }, journal.Unknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.shift()
+			w.host.claims[slip] = 50_00
+			chip := newCard(t, mine)
+			w.slot.Insert(chip)
+			c.before(w)
+			r := claim(true)
+			r.Card = mine
+			rc, err := w.term.CollectClaim(w.ctx, r)
+			if err != nil || rc.Result != c.want || rc.Child != nil || w.wrote(journal.TypeLoadIntent) != 0 || value(t, chip) != 0 {
+				t.Errorf("%+v %+v, %v", rc.Transaction, rc.Child, err)
+			}
+			if in, out := w.till(); in != 0 || out != 0 {
+				t.Errorf("in %s, out %s", in, out)
+			}
+			w.clean()
+		})
+	}
+}
+
+// TestSettledMeanwhile: two who ask how one ended write one end.
+func TestSettledMeanwhile(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	w.host.lose = 2
+	rc, err := w.term.PayBill(w.ctx, bill())
+	if err != nil || rc.Result != journal.Unknown {
+		t.Fatal(err)
+	}
+	w.host.onAsk = func(context.Context) error {
+		w.host.onAsk = nil
+		w.maintain() // the other
+		return nil
+	}
+	w.maintain()
+	if rc := w.transaction(rc.Name); rc.Result != journal.Done {
+		t.Errorf("%+v", rc.Transaction)
+	}
+	if n := w.wrote(journal.TypeBillOutcome); n != 2 { // unknown, done
+		t.Errorf("%d outcomes", n)
+	}
+	w.clean()
 }

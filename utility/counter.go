@@ -107,6 +107,10 @@ func (s *Service) LookUpClaim(ctx context.Context, from money.TerminalID, q wire
 	a := wire.ClaimAnswer{Claim: q.Claim}
 	s.masterMu.RLock()
 	sells := s.master.MaySell(from)
+	var shop money.ShopID
+	if sells {
+		shop = s.master.Terminals[from].Now().Shop
+	}
 	s.masterMu.RUnlock()
 	if !sells {
 		a.Refused = wire.CodeTerminal
@@ -122,6 +126,15 @@ func (s *Service) LookUpClaim(ctx context.Context, from money.TerminalID, q wire
 	}
 	it, ok := have.Items[q.Claim]
 	if a.Refused = waiting(it, ok); a.Refused == wire.OK {
+		err = s.locked(ctx, func() (err error) {
+			a.Refused, err = s.covered(ctx, it, shop)
+			return err
+		})
+		if err != nil {
+			return a, err
+		}
+	}
+	if a.Refused == wire.OK {
 		a.Kind, a.Amount, a.Last4 = claimKinds[it.Kind], it.Amount, it.Card.Last4()
 		if it.Kind == ledger.CashBill {
 			n := it.Account.String()
@@ -207,7 +220,26 @@ func (s *Service) collect(ctx context.Context, from money.TerminalID, q wire.Col
 	case it.Amount != in.Amount:
 		return decide(wire.CodeMismatch, false)
 	}
-	return decide(wire.OK, false)
+	c, err := s.covered(ctx, it, ep.Shop)
+	if err != nil {
+		return "", err
+	}
+	return decide(c, false)
+}
+
+// covered refuses that a shop pays out what another one owes beyond its own
+// money. A claim that nothing was reserved for, a bill or a top-up without MAC2,
+// rests on the bare word of a terminal: without this a shop would borrow of the
+// utility, past its ceiling, whatever its terminals say that they owe.
+func (s *Service) covered(ctx context.Context, it ledger.Item, by money.ShopID) (wire.Code, error) {
+	reserved := it.Gave && it.SAM.IsZero() || it.Vouched
+	if it.Shop == by || reserved || it.Kind != ledger.CashBill && it.Kind != ledger.TopUp {
+		return wire.OK, nil
+	}
+	if room, err := s.room(ctx, it.Shop); err != nil || room < 0 {
+		return wire.CodeUncovered, err
+	}
+	return wire.OK, nil
 }
 
 // saidAfter is how many entries after an intent are looked at for its outcome,

@@ -254,6 +254,7 @@ const (
 	CodeWithdrawn      Code = "withdrawn"   // the terminal took its question back before it was decided
 	CodeNotSettled     Code = "not_settled" // nobody knows yet whether it happened: nothing waits under that number
 	CodeUnnamed        Code = "unnamed"     // an unnamed card can't be blocked: nobody can show that it is theirs
+	CodeUncovered      Code = "uncovered"   // the shop that owes a claim on its bare word has no money for it: it pays that itself
 )
 
 func code(c *canon.Codec, v *Code) {
