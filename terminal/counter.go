@@ -104,7 +104,7 @@ func (t *Terminal) Claim(ctx context.Context, n journal.Name) (ClaimView, error)
 	if !t.cfg.Host.Online() {
 		return ClaimView{}, refuse(CodeNoLink)
 	}
-	if err := t.cashWaits(n); err != nil {
+	if _, err := t.cashWaits(n); err != nil {
 		return ClaimView{}, err
 	}
 	ask, cancel := context.WithTimeout(ctx, t.cfg.HostWait)
@@ -152,14 +152,14 @@ func (t *Terminal) CollectClaim(ctx context.Context, r ClaimRequest) (Receipt, e
 	if r.Amount <= 0 || r.Amount > money.MaxPurse {
 		return Receipt{}, refuse(CodeAmount)
 	}
-	if err := t.cashWaits(r.Claim); err != nil {
+	here, err := t.cashWaits(r.Claim)
+	if err != nil {
 		return Receipt{}, err
 	}
 	in := &journal.ClaimIntent{Token: r.Token, Claim: r.Claim, Amount: r.Amount, How: how}
 	var s *session
 	var balance money.Fen
 	if r.Load { // all that would refuse the top-up, before the claim is touched
-		var err error
 		if s, balance, err = t.ready(ctx, r.Card); err != nil {
 			return Receipt{}, err
 		}
@@ -175,7 +175,7 @@ func (t *Terminal) CollectClaim(ctx context.Context, r ClaimRequest) (Receipt, e
 		}
 	}
 	d := store.Draft{Actor: r.Who, Body: in}
-	if r.Claim.Terminal == t.id() {
+	if here {
 		d.Ref = r.Claim.Ref() // so that its cash is not given back as well
 	}
 	ref, done, err := t.decide(ctx, d)
@@ -195,19 +195,23 @@ func (t *Terminal) CollectClaim(ctx context.Context, r ClaimRequest) (Receipt, e
 }
 
 // cashWaits refuses the claim of a transaction of this terminal whose cash was
-// given back here: the utility may not know it yet.
-func (t *Terminal) cashWaits(n journal.Name) error {
+// given back here: the utility may not know it yet. here tells that the journal
+// has the transaction. What it has not is a slip of before the file was made
+// anew, of which the utility alone knows, or a number that was never given.
+func (t *Terminal) cashWaits(n journal.Name) (here bool, err error) {
 	if n.Terminal != t.id() {
-		return nil
+		return false, nil
 	}
 	tx, err := t.cfg.Store.Transaction(n.Ref())
-	if err == nil && tx.CashReturned {
-		return &Refusal{Code: CodeNoClaim, Detail: string(wire.CodeTwice)}
+	switch {
+	case err == nil && tx.CashReturned:
+		return true, &Refusal{Code: CodeNoClaim, Detail: string(wire.CodeTwice)}
+	case errors.Is(err, store.ErrNotFound) && n.Epoch >= t.cfg.Store.Identity().Epoch:
+		return false, &Refusal{Code: CodeNoClaim, Detail: string(wire.CodeUnknownItem)}
+	case errors.Is(err, store.ErrNotFound):
+		return false, nil
 	}
-	if errors.Is(err, store.ErrNotFound) {
-		return nil // of before the file was made anew
-	}
-	return err
+	return err == nil, err
 }
 
 // collected reports whether what a transaction of this terminal left owed was
