@@ -194,6 +194,30 @@ func (t *Terminal) CollectClaim(ctx context.Context, r ClaimRequest) (Receipt, e
 	return t.receiptOf(ref)
 }
 
+// collectOwn pays out in cash what a transaction of this terminal left owed and
+// the utility knows of.
+func (t *Terminal) collectOwn(ctx context.Context, r ReturnCashRequest, amount money.Fen) (Receipt, error) {
+	if err := t.atCounter(r.Who); err != nil {
+		return Receipt{}, err
+	}
+	if err := t.flush(ctx); err != nil { // it must have heard that it was not done
+		return Receipt{}, refuseCause(CodeNoLink, err)
+	}
+	ref, _, err := t.decide(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: &journal.ClaimIntent{
+		Token: r.Token, Claim: r.TopUp, Amount: amount, How: journal.PayoutCash,
+	}})
+	if err != nil {
+		return Receipt{}, err
+	}
+	return t.receiptOf(ref)
+}
+
+func (t *Terminal) flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, t.cfg.HostWait)
+	defer cancel()
+	return t.cfg.Host.Flush(ctx)
+}
+
 // cashWaits refuses the claim of a transaction of this terminal whose cash was
 // given back here: the utility may not know it yet. here tells that the journal
 // has the transaction. What it has not is a slip of before the file was made

@@ -213,14 +213,20 @@ func (t *Terminal) credit(ctx context.Context, s *session, auth *journal.LoadAut
 	}
 }
 
-// ReturnCash books that the cash of a top-up or a bill that was not done went
-// back to the customer.
+// ReturnCash books that the cash of a top-up or a bill that was not done goes
+// back to the customer. As long as the utility has not heard of the transaction
+// the terminal alone can owe it. From then on it waits under its number at every
+// terminal, and only one of them may pay it: the utility is asked as for any
+// claim, on line, and the receipt is the claim's.
 func (t *Terminal) ReturnCash(ctx context.Context, r ReturnCashRequest) (Receipt, error) {
 	if err := t.begin(ctx); err != nil {
 		return Receipt{}, err
 	}
 	defer t.release()
 	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
+		if tx.Kind == journal.KindClaim {
+			return tx.Claim.Claim == r.TopUp && tx.Claim.How == journal.PayoutCash
+		}
 		return tx.Name == r.TopUp && tx.Token != r.Token // else the token began the top-up itself
 	}); ok || err != nil {
 		return rc, err
@@ -234,6 +240,14 @@ func (t *Terminal) ReturnCash(ctx context.Context, r ReturnCashRequest) (Receipt
 	}
 	if rc.Owed != r.TopUp {
 		return Receipt{}, refuse(CodeCashNotOwed)
+	}
+	if t.cfg.Host.Online() {
+		if err := t.flush(ctx); err != nil {
+			t.log.Info("send what is unsent before cash is given back", "name", r.TopUp, "err", err)
+		}
+	}
+	if !t.unsent(r.TopUp.Ref()) {
+		return t.collectOwn(ctx, r, rc.Amount)
 	}
 	_, err = t.append(ctx, store.Draft{Actor: r.Who, Ref: r.TopUp.Ref(), Body: &journal.CashReturned{Token: r.Token, Amount: rc.Amount}})
 	if err != nil {

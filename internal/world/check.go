@@ -505,7 +505,7 @@ func (w *world) books() {
 		list, err := s.st.Recent(10_000, journal.Ref{})
 		w.must(err, "read the journal")
 		for _, t := range list {
-			if t.Load != nil && t.Result == journal.NotDone && t.Load.Tendered > 0 && !t.CashReturned && !w.cloned(t.Card) {
+			if t.Load != nil && t.Result == journal.NotDone && t.Load.Tendered > 0 && !t.CashReturned && !w.collected(s, t) && !w.cloned(t.Card) {
 				shift(t.Amount, ledger.Shop(s.shop), ledger.Claim(t.Name))
 			}
 		}
@@ -526,6 +526,15 @@ func (w *world) books() {
 			}
 		}
 	}
+}
+
+// collected reports whether a terminal paid out as a claim what it owed itself.
+func (w *world) collected(s *station, t journal.Transaction) bool {
+	kids, err := s.st.Children(t.Name.Ref())
+	w.must(err, "read the journal")
+	return slices.ContainsFunc(kids, func(k journal.Transaction) bool {
+		return k.Kind == journal.KindClaim && k.Result == journal.Done
+	})
 }
 
 // unsureOn is what the ledger would have to move for a card if what is held
