@@ -186,6 +186,9 @@ func (s *Service) collect(ctx context.Context, from money.TerminalID, q wire.Col
 		case !ok || r.Question.Intent != *in:
 			return wire.CodeMismatch, nil
 		case q.Withdraw && r.Answer.Refused == wire.OK:
+			if paid, err := s.saidPaid(ctx, q.Name); err != nil || paid {
+				return wire.OK, err
+			}
 			return decide(wire.CodeWithdrawn, true)
 		}
 		return r.Answer.Refused, nil
@@ -205,6 +208,36 @@ func (s *Service) collect(ctx context.Context, from money.TerminalID, q wire.Col
 		return decide(wire.CodeMismatch, false)
 	}
 	return decide(wire.OK, false)
+}
+
+// saidAfter is how many entries after an intent are looked at for its outcome,
+// which follows it at once but for what others wrote meanwhile.
+const saidAfter = 2000
+
+// saidPaid reports whether the terminal has sent its own signed word that a
+// claim was paid out. A disk that has lost that entry knows of the intent only.
+func (s *Service) saidPaid(ctx context.Context, n journal.Name) (bool, error) {
+	last := min(s.head(n.Terminal, n.Epoch).Seq, n.Seq+saidAfter)
+	for at := n.Seq + 1; at <= last; {
+		var names []journal.Name
+		for ; at <= last && len(names) < 250; at++ {
+			names = append(names, journal.Name{Terminal: n.Terminal, Epoch: n.Epoch, Seq: at})
+		}
+		have, err := s.store.Fetch(ctx, storage.Want{Raw: names})
+		if err != nil {
+			return false, err
+		}
+		for _, raw := range have.Raw {
+			e, err := journal.Parse(raw)
+			if err != nil || e.Ref != n.Ref() {
+				continue // what can't be read is in quarantine
+			}
+			if b, ok := e.Body.(*journal.ClaimOutcome); ok && b.Result == journal.Done {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 // AskCard blocks a card at the word of a counter: a named one that is lost,
