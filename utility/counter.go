@@ -284,6 +284,12 @@ func (s *Service) askCard(ctx context.Context, from money.TerminalID, q wire.Car
 		c = wire.CodeMismatch
 	}
 	if in.Wish == journal.WishReplace && c == wire.OK {
+		switch to, err := s.carried(ctx, in.Card); {
+		case err != nil:
+			return "", err
+		case !to.IsZero():
+			c = wire.CodeTwice
+		}
 		for _, r := range s.master.Replacements {
 			if r.Card == in.Card {
 				c = wire.CodeTwice // its value waits under the first number
@@ -295,6 +301,18 @@ func (s *Service) askCard(ctx context.Context, from money.TerminalID, q wire.Car
 		return "", err
 	}
 	return c, s.write(ctx, record.KindCardAsked, &record.CardAsked{Question: q, Answer: wire.Agreement{Name: q.Name, Refused: c}, Shop: ep.Shop})
+}
+
+// carried gives the claim that the value of a card which can't be read was
+// carried over to, zero when none was.
+func (s *Service) carried(ctx context.Context, n money.CardNumber) (to journal.Name, err error) {
+	err = s.store.Items(ctx, storage.ItemQuery{Card: &n}, func(it ledger.Item) error {
+		if it.Kind == ledger.Carried {
+			to = it.Name
+		}
+		return nil
+	})
+	return to, err
 }
 
 // ReplaceRequest is a request to replace a card that can't be read, with the

@@ -177,7 +177,10 @@ func (s *Service) BlockCard(ctx context.Context, n money.CardNumber) error {
 	return s.blockCard(ctx, n, true)
 }
 
-// UnblockCard takes a card from the hotlist.
+// UnblockCard takes a card from the hotlist. A request to replace it that was
+// not carried out ends with that: the card is in use again, and what its chain
+// shows from then on is not what that request was made on. One whose value was
+// carried over stays blocked for ever, since its chip holds that value still.
 func (s *Service) UnblockCard(ctx context.Context, n money.CardNumber) error {
 	return s.blockCard(ctx, n, false)
 }
@@ -189,6 +192,14 @@ func (s *Service) blockCard(ctx context.Context, n money.CardNumber, blocked boo
 		}
 		if s.master.Blocked[n] == blocked {
 			return nil
+		}
+		if !blocked {
+			switch to, err := s.carried(ctx, n); {
+			case err != nil:
+				return err
+			case !to.IsZero():
+				return fmt.Errorf("%w: the value of card %s was carried over to claim %s", ErrInput, n, to)
+			}
 		}
 		return s.write(ctx, record.KindBlockCard, &record.BlockCard{Card: n, Blocked: blocked})
 	})

@@ -7,6 +7,7 @@ package master
 
 import (
 	"crypto/ed25519"
+	"maps"
 	"sort"
 
 	"github.com/dianka/dianka/journal"
@@ -103,6 +104,7 @@ func (d *Data) Apply(l record.Line) error {
 			d.Blocked[r.Card] = true
 		} else {
 			delete(d.Blocked, r.Card)
+			maps.DeleteFunc(d.Replacements, func(_ journal.Name, x Replacement) bool { return x.Card == r.Card })
 		}
 		d.HotlistAt, d.HotlistTime = l.ID, l.At
 	case *record.CardAsked:
