@@ -15,18 +15,21 @@ import (
 
 // wish is what a person asked of a terminal.
 type wish struct {
-	st   *station
-	what Verb
-	do   func() (terminal.Receipt, error)
-	of   journal.Transaction // card, account and amount that were asked for
-	said *terminal.Receipt   // what the person was told, nil when nobody answered
+	st     *station
+	what   Verb
+	do     func() (terminal.Receipt, error)
+	token  journal.Token
+	of     journal.Transaction // card, account and amount that were asked for
+	said   *terminal.Receipt   // what the person was told, nil when nobody answered
+	cash   drawer
+	unsure bool // it was told as unknown
 }
 
 func (w *world) act(a Action) {
 	s := w.stations[a.T%len(w.stations)]
 	c := w.twin(w.chips[a.C], a.R)
 	switch a.Do {
-	case TopUp, Redeem, Sell, Void, ReturnCash, Again, Sync, Maintain, Shift:
+	case TopUp, Redeem, Sell, Void, ReturnCash, PayBill, Collect, Block, Replace, Again, Sync, Maintain, Shift:
 		// People start a terminal that is down, but not always.
 		if s.tm == nil && a.R%4 != 0 && !s.boot() {
 			return
@@ -49,6 +52,12 @@ func (w *world) act(a Action) {
 		w.void(s, a)
 	case ReturnCash:
 		w.returnCash(s, a)
+	case PayBill:
+		w.payBill(s, a)
+	case Collect:
+		w.collect(s, a)
+	case Block, Replace:
+		w.askCard(s, c, a)
 	case Again:
 		w.again(a)
 	case Sync:
@@ -102,6 +111,7 @@ func (w *world) act(a Action) {
 		}
 	case Clock:
 		s.jump(a.R)
+		s.jumped = true
 		w.fault("clock jumps")
 	case Restart:
 		s.stop()
@@ -155,7 +165,7 @@ func (w *world) settleEvents() {
 }
 
 // moves are the commands with which a wish moves value.
-var moves = map[Verb]byte{TopUp: insCredit, Sell: insCredit, Redeem: insDebit, Void: insDebit}
+var moves = map[Verb]byte{TopUp: insCredit, Sell: insCredit, Collect: insCredit, Redeem: insDebit, Void: insDebit}
 
 // ask lets a person ask. What they are told is remembered. Often something
 // happens just then: the card is torn, the process dies, the disk fails.
@@ -184,6 +194,12 @@ func (w *world) ask(x *wish, a Action) {
 		if r>>3%4 == 0 {
 			s.disk.fail = []string{failData, failMeta, failFull}[r>>5%3]
 		}
+	case 4, 5, 6:
+		if x.what >= ReturnCash && x.what <= Replace {
+			for i := range 1 + r>>3%3 {
+				s.link.plan = append(s.link.plan, linkFaults[r>>(5+4*i)%uint64(len(linkFaults))])
+			}
+		}
 	}
 	w.repeat(x)
 }
@@ -200,6 +216,7 @@ func (w *world) repeat(x *wish) {
 	if !s.inside(func() { rc, err = x.do() }) {
 		w.figures.Outcomes[kind+": terminal died"]++
 		w.say("      died")
+		w.look(x)
 		return
 	}
 	var r *terminal.Refusal
@@ -207,6 +224,7 @@ func (w *world) repeat(x *wish) {
 	case errors.As(err, &r):
 		w.figures.Outcomes[kind+": refused"]++
 		w.say("      refused: %s", r)
+		w.look(x)
 		if x.said != nil && r.Code != terminal.CodeStopped && !s.crooked {
 			w.fail("the same wish was answered with %s and is now refused: %s", x.said.Name, r)
 		}
@@ -230,12 +248,25 @@ func (w *world) repeat(x *wish) {
 	}
 	w.believe(x, rc)
 	x.said = &rc
+	w.look(x)
+	w.answered(x, rc)
 	s.told = append(s.told, told{rc.Transaction, rc.Hash})
 	if rc.Child != nil {
 		s.told = append(s.told, told{*rc.Child, rc.Hash})
 	}
-	if rc.Kind == journal.KindTopUp {
+	if rc.Kind == journal.KindTopUp || rc.Kind == journal.KindBill {
 		s.topUps = append(s.topUps, rc.Name)
+	}
+}
+
+// answered notes what a person was told of a block, and that they left with an
+// unknown claim.
+func (w *world) answered(x *wish, rc terminal.Receipt) {
+	switch {
+	case rc.Kind == journal.KindClaim && rc.Result == journal.Unknown:
+		x.unsure = true
+	case (x.what == Block || x.what == Replace) && rc.Result == journal.Done:
+		w.blockedNow(x.of.Card)
 	}
 }
 
@@ -273,7 +304,7 @@ func (w *world) token() journal.Token {
 func (w *world) topUp(s *station, c *chip, a Action) {
 	w.insert(s, c)
 	req := terminal.TopUpRequest{Token: w.token(), Who: s.clerk, Card: c.number, Amount: a.Amount, Tendered: a.Amount}
-	w.ask(&wish{st: s, what: TopUp, of: journal.Transaction{Card: c.number, Amount: a.Amount}, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: TopUp, token: req.Token, of: journal.Transaction{Card: c.number, Amount: a.Amount}, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }}, a)
 }
 
 func (w *world) redeem(s *station, c *chip, a Action) {
@@ -289,14 +320,14 @@ func (w *world) redeem(s *station, c *chip, a Action) {
 	if c.holds < a.Amount && c.holds > 0 {
 		req.Amount = c.holds
 	}
-	w.ask(&wish{st: s, what: Redeem, of: journal.Transaction{Card: c.number, Account: req.Account, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: Redeem, token: req.Token, of: journal.Transaction{Card: c.number, Account: req.Account, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }}, a)
 }
 
 func (w *world) sell(s *station, a Action) {
 	c := w.chips[3+a.R%2]
 	w.insert(s, c)
 	req := terminal.SellRequest{Token: w.token(), Who: s.clerk, Card: c.number, Amount: a.Amount, Tendered: a.Amount}
-	w.ask(&wish{st: s, what: Sell, of: journal.Transaction{Card: c.number, Amount: a.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Sell(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: Sell, token: req.Token, of: journal.Transaction{Card: c.number, Amount: a.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Sell(w.ctx, req) }}, a)
 }
 
 // pick gives one of the terminal's top-ups, lately made ones rather.
@@ -328,7 +359,7 @@ func (w *world) void(s *station, a Action) {
 		w.settleEvents()
 	}
 	req := terminal.VoidRequest{Token: w.token(), Who: s.clerk, TopUp: t.Name}
-	w.ask(&wish{st: s, what: Void, of: journal.Transaction{Card: t.Card, Amount: t.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Void(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: Void, token: req.Token, of: journal.Transaction{Card: t.Card, Amount: t.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Void(w.ctx, req) }}, a)
 }
 
 func (w *world) returnCash(s *station, a Action) {
@@ -337,7 +368,7 @@ func (w *world) returnCash(s *station, a Action) {
 		return
 	}
 	req := terminal.ReturnCashRequest{Token: w.token(), Who: s.clerk, TopUp: t.Name}
-	w.ask(&wish{st: s, what: ReturnCash, of: journal.Transaction{Card: t.Card, Amount: t.Amount}, do: func() (terminal.Receipt, error) { return s.tm.ReturnCash(w.ctx, req) }}, a)
+	w.ask(&wish{st: s, what: ReturnCash, token: req.Token, of: journal.Transaction{Card: t.Card, Account: t.Account, Amount: t.Amount}, do: func() (terminal.Receipt, error) { return s.tm.ReturnCash(w.ctx, req) }}, a)
 }
 
 // again is a double click, or a screen that lost its answer: the same wish
@@ -388,16 +419,30 @@ func (w *world) putSAM(s *station) {
 
 func (w *world) office(s *station, c *chip, a Action) {
 	u := w.utility
+	if a.R%8 == 6 {
+		w.replace(a.R>>8%2 == 0, a.R>>9%2 == 0)
+		return
+	}
 	u.office(func(svc *service.Service) error {
-		switch a.R % 6 {
+		switch a.R % 8 {
 		case 0:
 			return svc.Bill(w.ctx, accounts[a.R>>8%3], a.Amount, fmt.Sprint("bill ", w.at))
 		case 1:
 			return svc.PayFloat(w.ctx, s.shop, a.Amount*4, fmt.Sprint("float ", w.at))
 		case 2:
-			return svc.BlockCard(w.ctx, c.number)
+			err := svc.BlockCard(w.ctx, c.number)
+			if err == nil {
+				w.blockedNow(c.number)
+			}
+			return err
 		case 3:
-			return svc.UnblockCard(w.ctx, c.number)
+			err := svc.UnblockCard(w.ctx, c.number)
+			if err == nil {
+				w.unblocked(c.number)
+			} else if w.carriedOf(c.number) == 0 { // it may have died after it wrote
+				delete(w.blocks, c.number)
+			}
+			return err
 		case 4:
 			list, err := svc.Suspense(w.ctx)
 			if err != nil || len(list) == 0 {
@@ -427,6 +472,7 @@ func (w *world) cloneTerminal(s *station) {
 		w.write(s, s.other.disk)
 		s.keys, s.told, s.topUps = s.other.keys, s.other.told, s.other.topUps
 		s.behind, s.forgot, s.loses, s.rolled = true, true, true, max(s.rolled, s.epoch)
+		s.heard = time.Time{}
 		s.wishesLost()
 	}
 	s.other = &mine

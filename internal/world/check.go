@@ -39,6 +39,7 @@ func (w *world) moved(m *move) {
 		w.fail("the chip of %s moved %s at terminal %d, and no intent is on the disk", m.chip.name, m.amount, s.no+1)
 	}
 	m.tx = tx
+	w.usedBlocked(m)
 }
 
 // did gives the movement that a transaction of a name really made. After a
@@ -96,6 +97,12 @@ func (w *world) check() {
 	onCard := map[money.CardNumber]money.Fen{} // what the items say that the ledger has on a card
 	known := map[*move]ledger.Item{}
 	for _, it := range items {
+		if !it.OfCard() {
+			if it.Kind == ledger.Carried {
+				onCard[it.Card] -= it.Amount
+			}
+			continue
+		}
 		m := w.did(it.Name, it.Card, it.Load(), it.Counter, it.Amount)
 		if m != nil {
 			known[m] = it
@@ -199,6 +206,7 @@ func (w *world) putBack(s *station, e image, whole bool) {
 	}
 	s.told = slices.Clone(e.told)
 	s.behind, s.forgot, s.rolled = true, true, max(s.rolled, s.epoch)
+	s.heard = time.Time{}
 	s.topUps = nil
 	s.wishesLost()
 }
@@ -408,7 +416,7 @@ func (w *world) settled() {
 		}
 	}
 	for _, it := range w.items() {
-		if it.State == ledger.InHeld {
+		if it.State == ledger.InHeld && it.OfCard() {
 			told(it.Name, it.Card, it.Load(), it.Counter, it.Amount)
 		}
 	}
@@ -449,7 +457,7 @@ func (w *world) books() {
 		unsure++
 		held[it.Name] = true
 		from := ledger.Shop(it.Shop)
-		if !it.Load() {
+		if !it.Load() && it.OfCard() {
 			from = ledger.Card(it.Card)
 		}
 		shift(it.Amount, from, ledger.Held(it.Name))
@@ -494,7 +502,7 @@ func (w *world) books() {
 	for _, it := range items {
 		// The utility remembers it; of a cloned card it may have learned at
 		// another terminal, from the other chip, what this one leaves unknown.
-		if it.State == ledger.InClaim && (w.stationOf(it.Name.Terminal).forgot || w.cloned(it.Card)) {
+		if it.Kind != ledger.Carried && (it.State == ledger.InClaim || it.State == ledger.Collected) && (w.stationOf(it.Name.Terminal).forgot || w.cloned(it.Card)) {
 			shift(it.Amount, ledger.Shop(it.Shop), ledger.Claim(it.Name))
 		}
 	}
@@ -505,11 +513,13 @@ func (w *world) books() {
 		list, err := s.st.Recent(10_000, journal.Ref{})
 		w.must(err, "read the journal")
 		for _, t := range list {
-			if t.Load != nil && t.Result == journal.NotDone && t.Load.Tendered > 0 && !t.CashReturned && !w.collected(s, t) && !w.cloned(t.Card) {
+			taken := t.Load != nil && t.Load.Tendered > 0 || t.Bill != nil
+			if p := w.slipOf(t.Name); taken && t.Result == journal.NotDone && (!t.CashReturned || p != nil && p.paidBy != nil) && !w.cloned(t.Card) {
 				shift(t.Amount, ledger.Shop(s.shop), ledger.Claim(t.Name))
 			}
 		}
 	}
+	w.counterBooks(shift)
 	got := w.balances()
 	for _, a := range union(want, got) {
 		w.figures.Assertions++
@@ -518,23 +528,15 @@ func (w *world) books() {
 		}
 	}
 	w.credit()
+	w.drawers(got)
 	if !w.lossy() && !w.cheated() {
 		for _, c := range w.chips {
 			w.figures.Assertions++
-			if on := got[ledger.Card(c.number)] + w.unsureOn(c, items); on != c.holds {
+			if on := got[ledger.Card(c.number)] + w.unsureOn(c, items) + w.carriedOf(c.number); on != c.holds {
 				w.fail("the chip of %s holds %s, the ledger has %s", c.name, c.holds, on)
 			}
 		}
 	}
-}
-
-// collected reports whether a terminal paid out as a claim what it owed itself.
-func (w *world) collected(s *station, t journal.Transaction) bool {
-	kids, err := s.st.Children(t.Name.Ref())
-	w.must(err, "read the journal")
-	return slices.ContainsFunc(kids, func(k journal.Transaction) bool {
-		return k.Kind == journal.KindClaim && k.Result == journal.Done
-	})
 }
 
 // unsureOn is what the ledger would have to move for a card if what is held
@@ -617,6 +619,22 @@ func (w *world) credit() {
 				left += l.amount
 			}
 		}), "read what head office did")
+		w.must(w.utility.lines(func(_ recordLine, r any) {
+			switch r := r.(type) {
+			case *record.BillPaid:
+				if r.Shop == shop && r.Answer.Refused == wire.OK {
+					left -= r.Question.Intent.Amount
+				}
+			case *record.Collected:
+				switch {
+				case r.Shop != shop:
+				case r.Undo:
+					left -= r.Question.Intent.Amount
+				case r.Answer.Refused == wire.OK:
+					left += r.Question.Intent.Amount
+				}
+			}
+		}, record.KindBillPaid, record.KindCollected), "read what was decided for the counters")
 		for _, m := range w.moves {
 			switch {
 			case w.stationOf(m.terminal).shop != shop:
@@ -637,6 +655,10 @@ func (w *world) credit() {
 // card's counters.
 func (w *world) lost(m *move) {
 	w.figures.Assertions++
+	if w.carriedOf(m.chip.number) > 0 {
+		w.figures.Found["lost movement of a card that was replaced"]++
+		return
+	}
 	if w.cloned(m.chip.number) {
 		w.figures.Found["movement of a cloned card that was not posted"]++
 		return
@@ -707,18 +729,22 @@ func (w *world) probe() {
 		if c.clone != nil || w.cloned(c.number) {
 			continue
 		}
+		if w.carriedOf(c.number) > 0 {
+			continue // it never comes back
+		}
 		w.utility.office(func(svc *service.Service) error { return svc.UnblockCard(w.ctx, c.number) })
+		w.unblocked(c.number)
 		s.turn(true)
 		time.Sleep(26 * time.Hour) // a day limit is not what is looked at
 		s.turn(true)
 		w.insert(s, c)
 		if c.holds == 0 {
 			req := terminal.TopUpRequest{Token: w.token(), Who: s.clerk, Card: c.number, Amount: 10_00, Tendered: 10_00}
-			w.insist(&wish{st: s, what: TopUp, of: journal.Transaction{Card: c.number, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }})
+			w.insist(&wish{st: s, what: TopUp, token: req.Token, of: journal.Transaction{Card: c.number, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.TopUp(w.ctx, req) }})
 		}
 		if c.holds > 0 {
 			req := terminal.RedeemRequest{Token: w.token(), Who: s.clerk, Card: c.number, Account: accounts[0], Amount: 1}
-			w.insist(&wish{st: s, what: Redeem, of: journal.Transaction{Card: c.number, Account: req.Account, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }})
+			w.insist(&wish{st: s, what: Redeem, token: req.Token, of: journal.Transaction{Card: c.number, Account: req.Account, Amount: req.Amount}, do: func() (terminal.Receipt, error) { return s.tm.Redeem(w.ctx, req) }})
 		}
 		w.at--
 		s.card.pull()

@@ -18,6 +18,9 @@ type link struct {
 	up   bool
 	plan []string        // faults of the next messages, first first
 	late []*http.Request // they arrive after the next message
+
+	at        string // meanwhile happens while a message to this path is on its way, once
+	meanwhile func()
 }
 
 // Faults of a message.
@@ -71,6 +74,10 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 		c.RemoteAddr = "192.0.2.1:1"
 		c.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{cert.Leaf}}
 		return c
+	}
+	if f := s.link.meanwhile; f != nil && r.URL.Path == s.link.at {
+		s.link.meanwhile = nil
+		f()
 	}
 	fault := ""
 	if len(s.link.plan) > 0 {

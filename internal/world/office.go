@@ -47,3 +47,21 @@ func (u *utility) officeLines(f func(officeLine)) error {
 		}
 	}
 }
+
+// lines reads all records of some kinds from the utility's log.
+func (u *utility) lines(f func(recordLine, any), kinds ...record.Kind) error {
+	for at := uint64(0); ; {
+		lines, err := u.db.Lines(u.w.ctx, at, 1000, kinds...)
+		if err != nil || len(lines) == 0 {
+			return err
+		}
+		for _, l := range lines {
+			at = l.ID
+			rec, err := record.Decode(l)
+			if err != nil {
+				return err
+			}
+			f(l, rec)
+		}
+	}
+}

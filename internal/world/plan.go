@@ -28,6 +28,10 @@ const (
 	Sell
 	Void
 	ReturnCash
+	PayBill
+	Collect
+	Block
+	Replace
 	Again // the last wish once more, as a double click
 	Sync
 	Maintain
@@ -54,7 +58,7 @@ const (
 )
 
 var verbNames = [verbs]string{
-	"pull", "top up", "redeem", "sell", "void", "return cash", "again", "sync", "maintain", "wait", "shift", "line",
+	"pull", "top up", "redeem", "sell", "void", "return cash", "pay bill", "collect", "block", "replace", "again", "sync", "maintain", "wait", "shift", "line",
 	"line fault", "kill", "power cut", "tear", "disk fault", "disk full", "clock", "restart", "move SAM", "kill utility",
 	"office", "copy disk", "restore disk", "cheat", "clone card", "clone terminal",
 }
@@ -66,7 +70,7 @@ func (a Action) String() string {
 // weights say how often a step is of a kind: in every world, and what is added
 // where a disk is restored and where somebody cheats.
 var weights = [verbs]int{
-	Pull: 3, TopUp: 14, Redeem: 18, Sell: 2, Void: 4, ReturnCash: 3, Again: 4, Sync: 7, Maintain: 2, Wait: 3, Shift: 1,
+	Pull: 3, TopUp: 14, Redeem: 18, Sell: 2, Void: 4, ReturnCash: 3, PayBill: 5, Collect: 6, Block: 1, Replace: 2, Again: 4, Sync: 7, Maintain: 2, Wait: 3, Shift: 1,
 	Line: 5, LineFault: 5, Kill: 2, PowerCut: 2, Tear: 3, DiskFault: 1, DiskFull: 1, Clock: 2, Restart: 2, MoveSAM: 1, KillUtility: 4, Office: 3,
 }
 

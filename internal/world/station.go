@@ -47,6 +47,10 @@ type station struct {
 	other  *twin          // the machine of a cloned terminal that is switched off
 	topUps []journal.Name // done or not, for voids and cash
 
+	till   money.Fen // cash in its drawer when the world began
+	heard  time.Time // when it last got what the utility sends down
+	jumped bool      // its clock was wrong at some time
+
 	crooked bool   // somebody cheated with it
 	forgot  bool   // its file was restored from an older copy at some time
 	epoch   uint32 // the newest it was ever in
@@ -198,6 +202,7 @@ func (s *station) boot() bool {
 	if ok {
 		s.card.told = s.card.count - 1
 		s.recall()
+		s.w.lookAround(s)
 	}
 	return ok
 }
@@ -209,6 +214,8 @@ func (s *station) turn(greet bool) {
 	s.inside(func() {
 		if err := s.up.Turn(s.w.ctx, greet); err != nil {
 			s.w.say("      T%d link: %v", s.no+1, err)
+		} else if greet && s.up.Standing() == wire.StandingGood && s.st.Err() == nil {
+			s.heard = s.w.now()
 		}
 	})
 }

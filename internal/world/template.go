@@ -73,6 +73,7 @@ const (
 	firstFloat = money.Fen(2000_00)
 	ceiling    = money.Fen(500_00)
 	firstBill  = money.Fen(300_00)
+	firstLoad  = money.Fen(150_00) // of each of the first cards
 )
 
 var shops = []money.ShopID{10000001, 10000002}

@@ -95,6 +95,8 @@ type world struct {
 	sams     []*chip
 	wishes   []*wish
 	moves    []*move
+	slips    []*slip
+	blocks   map[money.CardNumber]*block
 
 	at      int // index of the step under way
 	trace   []string
@@ -127,7 +129,7 @@ func (w *world) now() time.Time { return Begin.Add(time.Since(w.start)) }
 
 func newWorld(dir string, seed uint64) *world {
 	return &world{
-		seed: seed, dir: dir, ctx: context.Background(), start: time.Now(), log: slog.New(slog.DiscardHandler), at: -1,
+		seed: seed, dir: dir, ctx: context.Background(), start: time.Now(), blocks: map[money.CardNumber]*block{}, log: slog.New(slog.DiscardHandler), at: -1,
 		figures: Figures{Worlds: 1, Faults: map[string]int{}, Torn: map[string]int{}, Outcomes: map[string]int{}, Found: map[string]int{}},
 	}
 }
@@ -204,6 +206,7 @@ func Run(dir string, seed uint64, plan []Action, keep []int) (f Figures, failure
 	}
 	w.at = -1
 	w.heal()
+	w.atCounter()
 	w.probe()
 	w.final()
 	w.figures.Hours += time.Since(w.start).Hours() * float64(len(w.stations))
@@ -240,6 +243,9 @@ func (w *world) open(t *template) {
 		}
 		st.link.st, st.disk.st = st, st
 		st.link.up = true
+		if t.moves != nil { // furnished: the first top-up was paid in cash
+			st.till = firstLoad
+		}
 		st.card = &slot{st: st, name: "world:card"}
 		st.sam = &slot{st: st, name: "world:sam", chip: sam, count: 1}
 		w.stations = append(w.stations, st)
@@ -263,7 +269,7 @@ func (w *world) furnish() {
 		c := w.chips[i] // cards in people's hands hold something
 		w.insert(st, c)
 		st.inside(func() {
-			_, err := st.tm.TopUp(w.ctx, terminal.TopUpRequest{Token: journal.TokenOf(fmt.Sprint("load", i)), Who: st.clerk, Card: c.number, Amount: 150_00, Tendered: 150_00})
+			_, err := st.tm.TopUp(w.ctx, terminal.TopUpRequest{Token: journal.TokenOf(fmt.Sprint("load", i)), Who: st.clerk, Card: c.number, Amount: firstLoad, Tendered: firstLoad})
 			w.must(err, "a first top-up")
 			_, err = st.tm.Redeem(w.ctx, terminal.RedeemRequest{Token: journal.TokenOf(fmt.Sprint("first", i)), Who: st.clerk, Card: c.number, Account: accounts[i], Amount: 1})
 			w.must(err, "a first payment")
