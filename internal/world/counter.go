@@ -263,7 +263,7 @@ func (w *world) askCard(s *station, c *chip, a Action) {
 		again.Token, again.Who = journal.TokenOf(fmt.Sprint("at once/", w.seed, "/", w.at)), other.clerk
 		s.link.at, s.link.meanwhile = wire.PathCards, func() {
 			w.fault("card asked about at two terminals at once")
-			y := &wish{st: other, what: what, token: again.Token, of: of, do: func() (terminal.Receipt, error) { return do(other, again) }}
+			y := &wish{st: other, what: what, begun: w.now(), token: again.Token, of: of, do: func() (terminal.Receipt, error) { return do(other, again) }}
 			w.wishes = append(w.wishes, y)
 			w.repeat(y)
 		}
@@ -291,6 +291,7 @@ func (w *world) unblocked(n money.CardNumber) {
 	if b := w.blocks[n]; b != nil && b.carried > 0 {
 		w.fail("the block of %s was taken back although %s of its value were carried over", n, b.carried)
 	}
+	w.freed[n] = w.now()
 	delete(w.blocks, n)
 }
 
