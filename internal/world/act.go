@@ -23,6 +23,7 @@ type wish struct {
 	said   *terminal.Receipt   // what the person was told, nil when nobody answered
 	cash   drawer
 	unsure bool // it was told as unknown
+	begun  time.Time
 }
 
 func (w *world) act(a Action) {
@@ -171,6 +172,7 @@ var moves = map[Verb]byte{TopUp: insCredit, Sell: insCredit, Collect: insCredit,
 // happens just then: the card is torn, the process dies, the disk fails.
 func (w *world) ask(x *wish, a Action) {
 	s := x.st
+	x.begun = w.now()
 	w.wishes = append(w.wishes, x)
 	r := a.R >> 20
 	switch r % 8 {
@@ -195,7 +197,7 @@ func (w *world) ask(x *wish, a Action) {
 			s.disk.fail = []string{failData, failMeta, failFull}[r>>5%3]
 		}
 	case 4, 5, 6:
-		if x.what >= PayBill && x.what <= Replace {
+		if x.what >= ReturnCash && x.what <= Replace {
 			for i := range 1 + r>>3%3 {
 				s.link.plan = append(s.link.plan, linkFaults[r>>(5+4*i)%uint64(len(linkFaults))])
 			}
@@ -263,9 +265,9 @@ func (w *world) repeat(x *wish) {
 // unknown claim.
 func (w *world) answered(x *wish, rc terminal.Receipt) {
 	switch {
-	case x.what == Collect && rc.Result == journal.Unknown:
+	case rc.Kind == journal.KindClaim && rc.Result == journal.Unknown:
 		x.unsure = true
-	case (x.what == Block || x.what == Replace) && rc.Result == journal.Done:
+	case (x.what == Block || x.what == Replace) && rc.Result == journal.Done && w.freed[x.of.Card].Before(x.begun): // else head office took it back before
 		w.blockedNow(x.of.Card)
 	}
 }
@@ -440,6 +442,7 @@ func (w *world) office(s *station, c *chip, a Action) {
 			if err == nil {
 				w.unblocked(c.number)
 			} else if w.carriedOf(c.number) == 0 { // it may have died after it wrote
+				w.freed[c.number] = w.now()
 				delete(w.blocks, c.number)
 			}
 			return err

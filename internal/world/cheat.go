@@ -41,11 +41,14 @@ const (
 	deniedDebit   = "denied debit"       // the card was debited, the record says not
 	inventedDebit = "invented debit"     // a record of what never was, with made-up cryptograms
 	saidDebit     = "said debit"         // so, without any
+	deniedBill    = "denied bill"        // a bill was taken, the record says not
+	deniedPayout  = "denied payout"      // a claim was paid out, the record says not
+	saidPayout    = "said payout"        // no claim was paid out, the record says so
 	twoHeads      = "two heads"          // another entry signed under a name that was used
 	replayed      = "allowance replayed" // an old allowance put into SAMs again
 )
 
-var cheatKinds = []string{editedFile, alteredAmount, alteredOwner, deniedLoad, deniedDebit, inventedDebit, saidDebit, twoHeads, replayed}
+var cheatKinds = []string{editedFile, alteredAmount, alteredOwner, deniedLoad, deniedDebit, inventedDebit, saidDebit, deniedBill, deniedPayout, saidPayout, twoHeads, replayed}
 
 // dishonest lets the people of the third terminal, the only one of its shop,
 // do something that they should not. They have its disk and its keys; they do
@@ -130,6 +133,10 @@ func (w *world) falsify(s *station, what string, e *journal.Entry) *cheat {
 				return &cheat{what: what, st: s, name: m.tx.Name, card: m.chip.number, step: m.counter}
 			}
 		}
+	case *journal.BillOutcome:
+		return w.turnRound(s, e, &b.Decided, what == deniedBill && b.Result == journal.Done, what)
+	case *journal.ClaimOutcome:
+		return w.turnRound(s, e, &b.Decided, what == deniedPayout && b.Result == journal.Done || what == saidPayout && b.Result == journal.NotDone, what)
 	case *journal.LoadOutcome:
 		if what == deniedLoad && b.Result == journal.Done && b.HasTAC {
 			if m := w.byName(e.Ref.Of(s.id)); m != nil && !w.cloned(m.chip.number) {
@@ -139,6 +146,23 @@ func (w *world) falsify(s *station, what string, e *journal.Entry) *cheat {
 		}
 	}
 	return nil
+}
+
+// turnRound makes the opposite of what the utility decided, if it is wanted and
+// was not done to the entry before.
+func (w *world) turnRound(s *station, e *journal.Entry, d *journal.Decided, wanted bool, what string) *cheat {
+	for _, c := range w.cheats {
+		wanted = wanted && c.name != e.Name
+	}
+	if !wanted {
+		return nil
+	}
+	if d.Result == journal.Done {
+		*d = journal.Decided{Result: journal.NotDone, Reason: journal.ReasonHostRefused, Code: string(wire.CodeNoRoom)}
+	} else {
+		*d = journal.Decided{Result: journal.Done}
+	}
+	return &cheat{what: what, st: s, name: e.Name}
 }
 
 func (w *world) byName(n journal.Name) *move {
@@ -456,6 +480,11 @@ func (w *world) caught() {
 		case saidDebit:
 			if it, ok := items[c.name]; !ok || it.State != ledger.Done {
 				by = "nothing was posted"
+			}
+		case deniedBill, deniedPayout, saidPayout:
+			switch r := reasons[c.name]; r {
+			case record.HeldContradiction, record.HeldNotAgreed:
+				by = "held against what was decided: " + r
 			}
 		case twoHeads:
 			list, err := w.utility.svc.Alarms(w.ctx)

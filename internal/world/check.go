@@ -514,7 +514,7 @@ func (w *world) books() {
 		w.must(err, "read the journal")
 		for _, t := range list {
 			taken := t.Load != nil && t.Load.Tendered > 0 || t.Bill != nil
-			if taken && t.Result == journal.NotDone && !t.CashReturned && !w.cloned(t.Card) {
+			if p := w.slipOf(t.Name); taken && t.Result == journal.NotDone && (!t.CashReturned || p != nil && p.paidBy != nil) && !w.cloned(t.Card) {
 				shift(t.Amount, ledger.Shop(s.shop), ledger.Claim(t.Name))
 			}
 		}

@@ -80,14 +80,21 @@ func (w *world) look(x *wish) {
 		want.in = child.Amount
 	case x.what == Void && child != nil && child.Result == journal.Done:
 		want.out = child.Amount
-	case t.Claim != nil && t.Result == journal.Done:
+	case x.what == Collect && t.Result == journal.Done:
 		want.out = t.Amount
 		if child != nil && child.Load != nil {
 			want.in = child.Amount
 		}
+	case x.what == ReturnCash && t.Kind == journal.KindClaim:
+		if t.Result == journal.Done {
+			want.out = t.Amount
+		}
 	case x.what == ReturnCash && t.CashReturned:
 		if p := w.hold(x, t.Name, t.Amount); p.backBy == nil || p.backBy == x {
 			p.backBy, want.out = x, t.Amount
+			if p.paidBy != nil && !s.crooked && !s.forgot {
+				w.fail("terminal %d gave back the cash of %s, which terminal %d had paid out as a claim", s.no+1, p.name, p.paidBy.st.no+1)
+			}
 		}
 	}
 	w.figures.Assertions++
@@ -97,7 +104,7 @@ func (w *world) look(x *wish) {
 		}
 		return
 	}
-	if t.Claim != nil && want.out > 0 && x.cash.out == 0 {
+	if t.Kind == journal.KindClaim && want.out > 0 && x.cash.out == 0 {
 		w.paidOut(x, t)
 	}
 	x.cash = want
@@ -130,13 +137,16 @@ func (w *world) paidOut(x *wish, t journal.Transaction) {
 	case x.unsure && !x.st.crooked:
 		w.fail("the claim %s was told as unknown at terminal %d, the customer left, and now it is paid out", p.name, x.st.no+1)
 	case p.backBy != nil:
-		w.fail("the claim %s was paid out although its terminal had given the cash back and the utility knew", p.name)
+		w.fail("the claim %s was paid out at terminal %d although its own had given the cash back", p.name, x.st.no+1)
 	}
 	p.paidBy = x
 }
 
 // lookAround lets the clerks look at all that they have not seen the end of.
 func (w *world) lookAround(s *station) {
+	if s.crooked {
+		return // its screen says what its people want
+	}
 	for _, x := range w.wishes {
 		if x.st == s {
 			w.look(x)
@@ -253,7 +263,7 @@ func (w *world) askCard(s *station, c *chip, a Action) {
 		again.Token, again.Who = journal.TokenOf(fmt.Sprint("at once/", w.seed, "/", w.at)), other.clerk
 		s.link.at, s.link.meanwhile = wire.PathCards, func() {
 			w.fault("card asked about at two terminals at once")
-			y := &wish{st: other, what: what, token: again.Token, of: of, do: func() (terminal.Receipt, error) { return do(other, again) }}
+			y := &wish{st: other, what: what, begun: w.now(), token: again.Token, of: of, do: func() (terminal.Receipt, error) { return do(other, again) }}
 			w.wishes = append(w.wishes, y)
 			w.repeat(y)
 		}
@@ -281,6 +291,7 @@ func (w *world) unblocked(n money.CardNumber) {
 	if b := w.blocks[n]; b != nil && b.carried > 0 {
 		w.fail("the block of %s was taken back although %s of its value were carried over", n, b.carried)
 	}
+	w.freed[n] = w.now()
 	delete(w.blocks, n)
 }
 

@@ -97,6 +97,7 @@ type world struct {
 	moves    []*move
 	slips    []*slip
 	blocks   map[money.CardNumber]*block
+	freed    map[money.CardNumber]time.Time // when a block was last taken back
 
 	at      int // index of the step under way
 	trace   []string
@@ -129,7 +130,7 @@ func (w *world) now() time.Time { return Begin.Add(time.Since(w.start)) }
 
 func newWorld(dir string, seed uint64) *world {
 	return &world{
-		seed: seed, dir: dir, ctx: context.Background(), start: time.Now(), blocks: map[money.CardNumber]*block{}, log: slog.New(slog.DiscardHandler), at: -1,
+		seed: seed, dir: dir, ctx: context.Background(), start: time.Now(), blocks: map[money.CardNumber]*block{}, freed: map[money.CardNumber]time.Time{}, log: slog.New(slog.DiscardHandler), at: -1,
 		figures: Figures{Worlds: 1, Faults: map[string]int{}, Torn: map[string]int{}, Outcomes: map[string]int{}, Found: map[string]int{}},
 	}
 }
