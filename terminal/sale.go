@@ -66,7 +66,7 @@ func (t *Terminal) Sell(ctx context.Context, r SellRequest) (Receipt, error) {
 		// the cash of the load never came under any entry.
 		t.log.Warn("first load", "sale", e[0].Name, "err", err)
 	}
-	return t.receiptOf(ref)
+	return t.numbered(ref)
 }
 
 // checkSale refuses what must not be sold, and all that would refuse the
