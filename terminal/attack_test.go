@@ -123,6 +123,10 @@ func TestCashOwedIsPaidOnceOfAllTerminals(t *testing.T) {
 			} else if err != nil {
 				t.Error(err)
 			}
+			x, err := w.term.Report()
+			if want := map[money.Fen]uint32{0: 1}[c.last]; err != nil || len(x.Clerks) != 1 || x.Clerks[0].CashReturned != want {
+				t.Errorf("what the owner sees of the clerk: %+v, %v", x.Clerks, err)
+			}
 			if got := drawer(); got != c.last {
 				t.Errorf("afterwards %s of the customer is in the drawer", got)
 			}
@@ -366,4 +370,31 @@ func TestSettledMeanwhile(t *testing.T) {
 		t.Errorf("%d outcomes", n)
 	}
 	w.clean()
+}
+
+// TestSaleUnderAnotherAmount: the token of a sale with a first load is not that
+// of a sale with another, which would pass for done.
+func TestSaleUnderAnotherAmount(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	n := mustCard(t, "5001")
+	chip := newCard(t, n)
+	w.slot.Insert(chip)
+	r := SellRequest{Token: token(), Who: clerk, Card: n, Amount: 50_00, Tendered: 100_00}
+	first, err := w.term.Sell(w.ctx, r)
+	if err != nil || first.Child == nil || first.Child.Result != journal.Done {
+		t.Fatalf("%+v, %v", first.Child, err)
+	}
+	if again, err := w.term.Sell(w.ctx, r); err != nil || again.Name != first.Name {
+		t.Errorf("again: %v", err)
+	}
+	for _, amount := range []money.Fen{0, 49_99, 60_00} {
+		other := r
+		other.Amount = amount
+		_, err := w.term.Sell(w.ctx, other)
+		wantRefusal(t, err, CodeTokenReused)
+	}
+	if got := value(t, chip); got != 50_00 {
+		t.Errorf("the card holds %s", got)
+	}
 }

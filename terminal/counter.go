@@ -191,7 +191,7 @@ func (t *Terminal) CollectClaim(ctx context.Context, r ClaimRequest) (Receipt, e
 			t.log.Warn("top up with a claim", "claim", name, "err", err) // the cash is the customer's
 		}
 	}
-	return t.receiptOf(ref)
+	return t.numbered(ref)
 }
 
 // collectOwn pays out in cash what a transaction of this terminal left owed and

@@ -196,6 +196,10 @@ func (t *Terminal) replay(r *ShiftReport, open, end journal.Ref) error {
 			}
 		case *journal.CashReturned:
 			by(e.Actor).CashReturned++
+		case *journal.ClaimOutcome:
+			if b.Result == journal.Done && after != nil && t.ownCash(after.Claim) {
+				by(after.Actor).CashReturned++
+			}
 		}
 		if after == nil {
 			return
@@ -255,6 +259,12 @@ func (t *Terminal) replay(r *ShiftReport, open, end journal.Ref) error {
 	}
 	slices.SortFunc(r.Clerks, func(a, b ClerkSum) int { return cmp.Compare(a.Clerk, b.Clerk) })
 	return nil
+}
+
+// ownCash reports whether a claim gives back the cash that this terminal took
+// itself, once the utility had heard of it.
+func (t *Terminal) ownCash(c *journal.ClaimIntent) bool {
+	return c != nil && c.Claim.Terminal == t.id() && c.How == journal.PayoutCash
 }
 
 // owed reports whether the customer's cash is in the drawer for nothing: it

@@ -433,6 +433,16 @@ func (t *Terminal) receiptOf(ref journal.Ref) (Receipt, error) {
 	return t.receipt(tx)
 }
 
+// numbered is receiptOf for what is durable already although what came after it
+// may have stopped the file: the person is told its number all the same.
+func (t *Terminal) numbered(ref journal.Ref) (Receipt, error) {
+	rc, err := t.receiptOf(ref)
+	if err != nil {
+		return Receipt{}, &UncertainError{Name: ref.Of(t.id()), Cause: err}
+	}
+	return rc, nil
+}
+
 // asked reports whether a wish for a card, or for whatever card is in the
 // reader, is one for the card of tx.
 func asked(want money.CardNumber, tx journal.Transaction) bool {

@@ -18,7 +18,11 @@ func (t *Terminal) Sell(ctx context.Context, r SellRequest) (Receipt, error) {
 	}
 	defer t.release()
 	if rc, ok, err := t.repeated(r.Token, func(tx journal.Transaction) bool {
-		return tx.Kind == journal.KindSale && asked(r.Card, tx)
+		if tx.Kind != journal.KindSale || !asked(r.Card, tx) {
+			return false
+		}
+		loads, err := t.cfg.Store.Children(tx.Name.Ref())
+		return err == nil && (len(loads) == 0 || loads[0].Amount == r.Amount) // without one nothing tells what was asked
 	}); ok || err != nil {
 		return rc, err
 	}
@@ -62,7 +66,7 @@ func (t *Terminal) Sell(ctx context.Context, r SellRequest) (Receipt, error) {
 		// the cash of the load never came under any entry.
 		t.log.Warn("first load", "sale", e[0].Name, "err", err)
 	}
-	return t.receiptOf(ref)
+	return t.numbered(ref)
 }
 
 // checkSale refuses what must not be sold, and all that would refuse the

@@ -199,7 +199,7 @@ func (s *Service) collect(ctx context.Context, from money.TerminalID, q wire.Col
 		case !ok || r.Question.Intent != *in:
 			return wire.CodeMismatch, nil
 		case q.Withdraw && r.Answer.Refused == wire.OK:
-			if paid, err := s.saidPaid(ctx, q.Name); err != nil || paid {
+			if told, err := s.said(ctx, q.Name, paid); err != nil || told {
 				return wire.OK, err
 			}
 			return decide(wire.CodeWithdrawn, true)
@@ -246,9 +246,9 @@ func (s *Service) covered(ctx context.Context, it ledger.Item, by money.ShopID) 
 // which follows it at once but for what others wrote meanwhile.
 const saidAfter = 2000
 
-// saidPaid reports whether the terminal has sent its own signed word that a
-// claim was paid out. A disk that has lost that entry knows of the intent only.
-func (s *Service) saidPaid(ctx context.Context, n journal.Name) (bool, error) {
+// said reports whether a terminal has sent its own signed word of how what an
+// entry of it began ended.
+func (s *Service) said(ctx context.Context, n journal.Name, how func(journal.Body) bool) (bool, error) {
 	last := min(s.head(n.Terminal, n.Epoch).Seq, n.Seq+saidAfter)
 	for at := n.Seq + 1; at <= last; {
 		var names []journal.Name
@@ -260,16 +260,26 @@ func (s *Service) saidPaid(ctx context.Context, n journal.Name) (bool, error) {
 			return false, err
 		}
 		for _, raw := range have.Raw {
-			e, err := journal.Parse(raw)
-			if err != nil || e.Ref != n.Ref() {
-				continue // what can't be read is in quarantine
-			}
-			if b, ok := e.Body.(*journal.ClaimOutcome); ok && b.Result == journal.Done {
+			if e, err := journal.Parse(raw); err == nil && e.Ref == n.Ref() && how(e.Body) { // what can't be read is in quarantine
 				return true, nil
 			}
 		}
 	}
 	return false, nil
+}
+
+// paid is the word that a claim was paid out. A disk that has lost that entry
+// knows of the intent only.
+func paid(b journal.Body) bool {
+	o, ok := b.(*journal.ClaimOutcome)
+	return ok && o.Result == journal.Done
+}
+
+// notAgreed is the word that no agreement to a void arrived: its debit never
+// begins.
+func notAgreed(b journal.Body) bool {
+	a, ok := b.(*journal.VoidAnswer)
+	return ok && !a.Agreed
 }
 
 // AskCard blocks a card at the word of a counter: a named one that is lost,

@@ -241,13 +241,21 @@ func (s *Service) agreeVoid(ctx context.Context, from money.TerminalID, q wire.V
 	}
 	if !it.Void.IsZero() {
 		// Agreed before under another name: again only when its debit is
-		// known not to have happened.
+		// known not to have happened, or not to have begun since our answer
+		// was lost.
 		debit := it.VoidDebit.Of(from)
 		have, err := s.store.Fetch(ctx, storage.Want{Items: []journal.Name{debit}})
 		if err != nil {
 			return "", err
 		}
-		if d, ok := have.Items[debit]; !ok || d.State != ledger.NotDone {
+		d, begun := have.Items[debit]
+		lost := false
+		if !begun {
+			if lost, err = s.said(ctx, it.Void.Of(from), notAgreed); err != nil {
+				return "", err
+			}
+		}
+		if !lost && (!begun || d.State != ledger.NotDone) {
 			return wire.CodeTwice, nil
 		}
 	}
