@@ -3,5 +3,6 @@ import { begin } from "./counter.js";
 import "./lost.js";
 import "./till.js";
 import "./people.js";
+import "./arrows.js";
 
 begin();
