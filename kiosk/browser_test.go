@@ -2,6 +2,7 @@ package kiosk
 
 import (
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -47,6 +48,7 @@ func TestBrowserClerk(t *testing.T) {
 	b.Look("clerk-open", 14, 44, "1024x768")
 	b.TypeIn("shift-cash", "200\r")
 	b.Says("takings", "¥0.00")
+	f.with(func() { f.status.Limits.CardDeposit = 10_00 })
 	f.insert(stock)
 	b.Says("card-number", "9012")
 	b.Press(kb.F4)
@@ -54,6 +56,7 @@ func TestBrowserClerk(t *testing.T) {
 	b.See("deposit")
 	b.Look("clerk-sell", 14, 44, "1024x768", "1920x1080")
 	b.Press(kb.Escape)
+	f.with(func() { f.status.Limits.CardDeposit = 0 })
 	f.insert(cardA)
 	b.Says("card-number", "4821")
 	b.Says("card-balance", "¥120.00")
@@ -83,6 +86,14 @@ func TestBrowserClerk(t *testing.T) {
 	b.TypeIn("amount", "5\r\r")
 	b.Says("refusal", "至少 ¥10.00")
 	b.Look("clerk-refused", 14, 44, "1024x768")
+	b.Press(kb.Escape)
+	// One that no field takes says the limit as well.
+	b.Press(kb.F2)
+	b.TypeIn("amount", "99999999")
+	b.Says("commit", "一次最多 ¥")
+	b.Press("\r")
+	b.Says("refusal", f.Status().Limits.TopUpMax.Yuan())
+	b.Says("refusal", "改小金额")
 	b.Press(kb.Escape)
 
 	// Above 200 the commit key is not the default.
@@ -299,6 +310,131 @@ func TestBrowserCounter(t *testing.T) {
 	b.Quiet("400", "422", "404", "409")
 }
 
+// A clerk who has never seen it, with keys and no mouse, and with what the
+// screen says: sells a card, tops up, pays for a customer, takes a bill in
+// cash, takes a top-up back and closes the shift.
+func TestBrowserKeysAlone(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), serve(t, f, false), 1024, 768)
+	// at waits until the keys go where a person is told to type or to press.
+	at := func(testid string) {
+		t.Helper()
+		b.Until("the keys go to "+testid, `document.activeElement?.dataset.testid === "`+testid+`"`)
+	}
+	b.Open("/clerk")
+	at("login-pin")
+	b.Press("2468\r")
+	b.Says("home-hint", "开班")
+	at("do-shift") // what is to be done first is where Enter goes
+	b.Press("\r")
+	at("shift-cash")
+	b.Press("200\r")
+	b.Says("takings", "¥0.00")
+
+	f.insert(stock)
+	b.Says("home-hint", "F4")
+	b.Shot("keys-1-stock")
+	b.Press(kb.F4)
+	at("amount")
+	b.Press("30\r")
+	at("tendered")
+	b.Press("50")
+	b.Says("change", "¥20.00")
+	b.Says("commit", "…9012")
+	b.Shot("keys-2-sell")
+	b.Press("\r")
+	b.Settled("成功")
+	b.Press("\r")
+	b.See("home-hint")
+
+	f.insert(cardA)
+	b.Says("card-number", "4821")
+	at("do-topup")
+	b.Press("\r") // as F2
+	at("amount")
+	b.Press("50\r")
+	at("tendered")
+	b.Press("100\r")
+	b.Settled("成功")
+	b.Says("result-facts", "¥50.00") // the change
+	b.Press("\r")
+
+	at("do-topup")
+	b.Press(kb.ArrowRight)
+	at("do-redeem")
+	b.Press("\r") // as F3
+	at("account")
+	b.Press(acct.String() + "\r")
+	at("redeem-amount")
+	b.Says("bill", "*建国")
+	b.Shot("keys-3-redeem")
+	b.Press("\r")
+	b.Settled("成功")
+	b.Press("\r")
+
+	at("do-topup")
+	b.Press(kb.ArrowDown)
+	at("do-bill")
+	b.Press("\r") // as F6
+	at("bill-account")
+	b.Press(acct.String() + "\r")
+	b.Until("the amount is asked for", `["bill-amount", "bill-commit"].includes(document.activeElement?.dataset.testid)`)
+	b.Press("20\r")
+	at("bill-tendered")
+	b.Press("20\r")
+	b.Settled("成功")
+	b.Press("\r")
+
+	// The list's sign says where it is; what can be taken back says so.
+	at("do-topup")
+	for range 3 {
+		b.Press(kb.ArrowRight)
+	}
+	b.Until("the list of what was done", `document.activeElement.closest(".recent")`)
+	for range 6 {
+		if kiosktest.Eval[bool](b, `document.activeElement.textContent.includes("充值")`) {
+			break
+		}
+		b.Press(kb.ArrowDown)
+	}
+	b.Press(kb.ArrowRight)
+	at("void")
+	b.Shot("keys-4-void")
+	b.Press("\r")
+	at("second-pin")
+	b.Says("confirm-text", "¥50.00")
+	b.Press("9999\r")
+	b.Settled("成功")
+	b.Press("\r")
+
+	// The list behind F9, with arrows as well as with its digits.
+	at("do-topup")
+	b.Press(kb.F9)
+	at("menu-claim")
+	b.Press(kb.ArrowRight)
+	b.Press(kb.ArrowDown)
+	if got := kiosktest.Eval[string](b, `document.activeElement.dataset.testid`); !strings.HasPrefix(got, "menu-") || got == "menu-claim" {
+		t.Errorf("the arrows lead to %q", got)
+	}
+	b.Press(kb.Escape)
+
+	b.See("do-shift")
+	b.Press(kb.F8)
+	at("shift-cash")
+	if kiosktest.Eval[bool](b, `document.querySelector('[data-view="shift"]').textContent.includes("250")`) {
+		t.Error("the count is not blind")
+	}
+	b.Shot("keys-5-count")
+	b.Press("250\r")
+	b.Says("report-title", "（Z）")
+	b.Says("shift-sums", "相符")
+	b.Shot("keys-6-z")
+	b.Press("\r")
+	b.Says("home-hint", "开班")
+	b.Quiet()
+}
+
 // TestBrowserPaper: without paper no cash is booked until the clerk goes on
 // without a slip; the slip comes later, and the result stays what it was.
 func TestBrowserPaper(t *testing.T) {
@@ -420,11 +556,23 @@ func TestBrowserStaff(t *testing.T) {
 	boss.Quiet("422", "401", "403", "400")
 }
 
+// deskOf serves a Server with a simulated desk and its printer.
+func deskOf(t *testing.T, f *fake) (string, *printertest.Printer) {
+	t.Helper()
+	sim, p, end := plug()
+	t.Cleanup(end)
+	s := newServer(t, f, func(c *Config) { c.Printer, c.Desk = p, paperDesk{fakeDesk{f}, sim, p} })
+	h := httptest.NewServer(s)
+	t.Cleanup(func() { s.stop(); h.CloseClientConnections(); h.Close() })
+	return h.URL, sim
+}
+
 func TestBrowserDesk(t *testing.T) {
 	t.Parallel()
 	f := newFake()
 	browser := kiosktest.NewBrowser(t)
-	b := kiosktest.NewTab(t, browser, serve(t, f, true), 1024, 768)
+	url, sim := deskOf(t, f)
+	b := kiosktest.NewTab(t, browser, url, 1024, 768)
 	b.Open("/")
 	b.See("to-desk")
 	b.Look("home", 14, 44, "1024x768")
@@ -435,6 +583,13 @@ func TestBrowserDesk(t *testing.T) {
 	b.Says("link", "离线")
 	b.Click("tear-during")
 	b.Says("tear", "执行中断")
+	b.Click("printer-paper_out")
+	b.Says("printer", "缺纸")
+	if !sim.Condition().PaperOut {
+		t.Error("the printer still has paper")
+	}
+	b.Click("printer-ok")
+	b.Says("printer", "正常")
 	b.Click("clock-day")
 	b.Says("clock", "11月24日")
 	b.Click("link-toggle")

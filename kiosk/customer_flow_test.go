@@ -512,6 +512,54 @@ func TestBrowserKioskSlip(t *testing.T) {
 	b.Quiet("503")
 }
 
+// What happens to the card beside this page shows on it by itself: the end of
+// what was not certain, and a balance that the counter changed.
+func TestBrowserKioskTurns(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	s := newServer(t, f)
+	h := httptest.NewServer(s)
+	t.Cleanup(func() { s.stop(); h.CloseClientConnections(); h.Close() })
+	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), h.URL, 1024, 768)
+	c := clerk(t, s)
+	b.Ears()
+	b.Open("/kiosk")
+	f.insert(cardA)
+	b.Says("card-balance", "¥120.00")
+	if status, v := c.do("POST", "/api/v1/topups", topUpBodyOf(50_00, 50_00), key()...); status != http.StatusOK {
+		t.Fatal(status, v)
+	}
+	b.Says("card-balance", "¥170.00")
+	if kiosktest.Eval[bool](b, `document.querySelector('[data-testid="choose-refusal"]').getClientRects().length > 0`) {
+		t.Error("a customer who typed nothing is told that something was lost")
+	}
+
+	b.Click("pay-other")
+	typeAccount(b, acct)
+	b.Click("account-next")
+	b.Click("other-amount")
+	b.Click("amount-5")
+	b.Click("amount-next")
+	f.with(func() { f.result = journal.Unknown })
+	b.Click("confirm-pay")
+	b.Says("result-verdict", "不能确定")
+	b.Heard()
+	f.insert(money.CardNumber{})
+	b.Says("result-verdict", "不能确定") // its number stays
+	f.insert(cardA)
+	b.Says("result-verdict", "缴费成功")
+	b.Says("result-amount", "¥5.00")
+	if got := kiosktest.Eval[string](b, `document.querySelector('[data-testid="result-glyph"]').getAttribute("href")`); got != "#g-done" {
+		t.Errorf("it looks like %s", got)
+	}
+	if got := b.Heard(); !slices.Equal(got, []float64{660, 880}) {
+		t.Errorf("it sounds like %v", got)
+	}
+	b.Click("result-finish")
+	b.See("take")
+	b.Quiet("409")
+}
+
 // Off line and without paper is the most that stands on one screen.
 func TestBrowserKioskOfflineNoPaper(t *testing.T) {
 	t.Parallel()

@@ -5,5 +5,6 @@ import "./renew.js";
 import "./inquire.js";
 import "./till.js";
 import "./people.js";
+import "./arrows.js";
 
 begin();

@@ -12,8 +12,20 @@ export const state = {
 export const form = (name) => document.querySelector(`form[data-view="${name}"]`);
 const loginForm = $("login").querySelector("form");
 
-// wanting says what a field without an amount lacks.
-const wanting = (field) => t(field.value.trim() ? "clerk.bad_amount" : "clerk.type_amount");
+// MOST is more than a field takes: seven digits of yuan.
+const MOST = 9_999_999_99;
+const huge = (field) => /^\d{8,}(\.\d*)?$/.test(field.value.trim());
+// wanting says what a field without an amount lacks, or how much it may hold.
+const wanting = (field, most) => (huge(field) ? t("clerk.too_much", { limit: yuan(most) }) : t(field.value.trim() ? "clerk.bad_amount" : "clerk.type_amount"));
+// tooMuch refuses here what is far beyond a limit, in the words that the terminal has for it.
+function tooMuch(field, code, most) {
+  if (!huge(field)) return false;
+  const words = advice(`refusal.${code}`);
+  for (const part of Object.values(words)) for (const l of Object.keys(part)) part[l] = part[l].replace("{limit}", yuan(most));
+  state.refusal = { code, ...words };
+  draw();
+  return true;
+}
 
 const BIG = 20000; // fen: above, the commit key isn't the default
 
@@ -236,7 +248,7 @@ function drawList(s) {
     row.dataset.id = r.id;
     const sum = r.kind === "sale" && r.child ? r.child.amount : r.amount;
     row.append(glyph(r.overall), el("span", "what", t(`kind.${r.kind}`)), el("span", "sum", sum ? yuan(sum) : ""),
-      el("span", "when", `${time(r.began, s.now)}${r.last4 || r.account ? ` · …${r.last4 || r.account.slice(-4)}` : ""} · ${t(`verdict.${r.overall}`)}${r.cash_returned ? ` · ${t("clerk.cash_back")}` : r.cash_owed || r.child?.cash_owed ? ` · ${t("clerk.cash_owed")}` : ""}${voided.has(r.id) ? ` · ${t("clerk.voided")}` : ""}`));
+      el("span", "when", `${time(r.began, s.now)}${r.last4 ? ` · ${t("clerk.of_card", { last4: r.last4 })}` : r.account ? ` · ${t("clerk.of_account", { last4: r.account.slice(-4) })}` : ""} · ${t(`verdict.${r.overall}`)}${r.cash_returned ? ` · ${t("clerk.cash_back")}` : r.cash_owed || r.child?.cash_owed ? ` · ${t("clerk.cash_owed")}` : ""}${voided.has(r.id) ? ` · ${t("clerk.voided")}` : ""}`));
     row.addEventListener("click", () => { state.receipt = r; state.lost = null; state.sent = {}; go("result"); });
     li.append(row);
     if (r.kind === "topup" && r.result === "done" && !voided.has(r.id) && shift?.open && r.began >= shift.opened && s.session.rights.includes("void")) {
@@ -280,8 +292,8 @@ export const views = {
     const amount = f.amount.value === "" && sell ? 0 : fen(f.amount.value), tendered = fen(f.tendered.value);
     const change = amount === null || tendered === null ? null : tendered - amount - deposit;
     $("change").textContent = change === null ? "–" : change < 0 ? t("clerk.short", { amount: yuan(-change) }) : yuan(change);
-    $("commit").textContent = amount === null ? wanting(f.amount) : t(sell ? "clerk.commit_sell" : "clerk.commit_topup", { amount: yuan(amount), last4: s.card.last4 });
-    $("commit").disabled = amount === null || (!sell && amount === 0) || change < 0 || state.busy;
+    $("commit").textContent = amount === null ? wanting(f.amount, s.limits.topup_max) : t(sell ? "clerk.commit_sell" : "clerk.commit_topup", { amount: yuan(amount), last4: s.card.last4 });
+    $("commit").disabled = (amount === null && !huge(f.amount)) || (!sell && amount === 0) || change < 0 || state.busy;
     f.querySelector(".pin").hidden = !["pin_needed", "pin_wrong"].includes(state.refusal?.code) && !f.pin.value;
   },
   redeem(s) {
@@ -290,8 +302,8 @@ export const views = {
     f.querySelector(".amount").hidden = !b;
     drawBill($("bill"), b, s);
     const amount = fen(f.amount.value);
-    $("redeem-commit").textContent = !b ? t("clerk.look") : amount === null ? wanting(f.amount) : t("clerk.commit_redeem", { amount: yuan(amount), last4: s.card.last4, account: b.account, owner: b.owner });
-    $("redeem-commit").disabled = state.busy || Boolean(b && !amount);
+    $("redeem-commit").textContent = !b ? t("clerk.look") : amount === null ? wanting(f.amount, s.limits.redeem_max) : t("clerk.commit_redeem", { amount: yuan(amount), last4: s.card.last4, account: b.account, owner: b.owner });
+    $("redeem-commit").disabled = state.busy || Boolean(b && !amount && !huge(f.amount));
   },
   bill(s) {
     const f = form("bill"), b = state.bill, may = s.session.rights.includes("redeem") && s.till?.shift?.open;
@@ -302,7 +314,7 @@ export const views = {
     const amount = fen(f.amount.value), tendered = fen(f.tendered.value);
     const change = amount === null || tendered === null ? null : tendered - amount;
     $("bill-change").textContent = change === null ? "–" : change < 0 ? t("clerk.short", { amount: yuan(-change) }) : yuan(change);
-    $("bill-commit").textContent = !pays ? t("clerk.look") : amount === null ? wanting(f.amount) : t("clerk.commit_bill", { amount: yuan(amount), account: b.account, owner: b.owner });
+    $("bill-commit").textContent = !pays ? t("clerk.look") : amount === null ? wanting(f.amount, MOST) : t("clerk.commit_bill", { amount: yuan(amount), account: b.account, owner: b.owner });
     $("bill-commit").disabled = state.busy || (pays && (!amount || change < 0));
   },
   history(s) {
@@ -317,7 +329,7 @@ export const views = {
     $("shift-title").textContent = t(open ? "clerk.close_shift" : "clerk.open_shift");
     $("shift-hint").textContent = open ? t("shift.blind") + (s.till.unsent.count ? ` ${t("shift.unsent", { n: s.till.unsent.count })}` : "") + (s.till.unknown ? ` ${t("shift.unknown", { n: s.till.unknown })}` : "") : t("shift.opening");
     $("shift-field").textContent = t("shift.counted");
-    $("shift-commit").textContent = t(open ? "shift.close" : "shift.open");
+    $("shift-commit").textContent = huge(form("shift").cash) ? wanting(form("shift").cash, MOST) : t(open ? "shift.close" : "shift.open");
     $("shift-commit").disabled = fen(form("shift").cash.value) === null || state.busy;
   },
   confirm(s) {
@@ -420,6 +432,7 @@ export async function send(path, body) {
 form("cash").addEventListener("submit", (e) => {
   e.preventDefault();
   const f = form("cash"), deposit = state.mode === "sell" ? state.status.limits.card_deposit : 0;
+  if (tooMuch(f.amount, "topup_max", state.status.limits.topup_max)) return;
   const amount = fen(f.amount.value || (state.mode === "sell" ? "0" : ""));
   if (amount === null || state.busy) return;
   if (f.tendered.value === "" || document.activeElement === f.amount) {
@@ -449,6 +462,7 @@ form("redeem").addEventListener("submit", (e) => {
     });
     return;
   }
+  if (tooMuch(f.amount, "redeem_max", state.status.limits.redeem_max)) return;
   const amount = fen(f.amount.value);
   if (!amount) { f.amount.focus(); return; }
   if (state.bill.seen === "typed" && document.activeElement === f.again) { f.amount.focus(); return; }

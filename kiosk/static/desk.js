@@ -27,6 +27,9 @@ function draw() {
   $("clock").textContent = time(desk.clock);
   $("tear").textContent = t(desk.tear ? `desk.${desk.tear}` : "desk.no_tear");
   for (const b of $$("[data-tear]")) b.setAttribute("aria-pressed", String(b.dataset.tear === desk.tear));
+  for (const e of $$("[data-printer-only]")) e.hidden = !desk.printer;
+  $("printer").textContent = desk.printer ? t(`desk.printer_${desk.printer}`) : "";
+  for (const b of $$("[data-printer]")) b.setAttribute("aria-pressed", String(b.dataset.printer === desk.printer));
   $("ledger-empty").hidden = desk.ledger.length > 0;
   $("ledger").replaceChildren(...desk.ledger.map((a) => {
     const box = el("section"), head = el("header"), table = el("table"), body = el("tbody");
@@ -62,6 +65,8 @@ $("take").addEventListener("click", () => act("take", {}));
 $("link-toggle").addEventListener("click", () => act("link", { up: !desk.link }));
 for (const b of $$("[data-jump]")) b.addEventListener("click", () => act("clock", { seconds: Number(b.dataset.jump) }));
 for (const b of $$("[data-tear]")) b.addEventListener("click", () => act("tear", { when: b.dataset.tear }));
+
+for (const b of $$("[data-printer]")) b.addEventListener("click", () => act("printer", { state: b.dataset.printer }));
 
 onLanguage(draw);
 act();
