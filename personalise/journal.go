@@ -24,6 +24,7 @@ var ErrJournal = errors.New("the journal of the tray cannot be gone on with")
 const (
 	eventBegun = "begun" // before the first command that carried it
 	eventMade  = "made"  // after the card was read back
+	eventWaste = "waste" // its card can only be erased or destroyed
 )
 
 // journalHead is the first line.
@@ -142,7 +143,8 @@ func (j *Journal) read(k Kind, line []byte) error {
 	switch {
 	case e.Event == eventBegun && was == "":
 		j.order = append(j.order, n)
-	case e.Event == eventMade && was == eventBegun:
+	case e.Event == eventWaste && was == eventBegun:
+	case e.Event == eventMade && (was == eventBegun || was == eventWaste): // erased, and made anew
 	default:
 		return fmt.Errorf("number %s cannot be %q after %q", n, e.Event, was)
 	}

@@ -25,7 +25,8 @@ const (
 type Result struct {
 	Order    Order
 	Outcome  Outcome
-	Found    int // steps that an earlier call had done
+	Found    int  // steps that an earlier call had done
+	Bound    bool // the card bears the number, or keys that are made of it
 	Findings Findings
 }
 
@@ -101,7 +102,7 @@ func (p *Plan) Make(ctx context.Context, c Card, o Options) (Result, error) {
 		w.there[mf], w.resume = true, seen.Named
 	}
 	err = w.run()
-	res.Found = w.found
+	res.Found, res.Bound = w.found, w.bound || seen.Named
 	if err != nil {
 		res.Outcome = outcomeOf(err, w.bound)
 		return res, err

@@ -215,3 +215,35 @@ func TestPulledEverywhere(t *testing.T) {
 		})
 	}
 }
+
+// byteByByte is a card that speaks T=0.
+type byteByByte struct {
+	apdu.Transmitter
+	chip simcard.Chip
+}
+
+type whole struct{ simcard.Chip }
+
+func (w whole) Transmit(_ context.Context, command []byte) ([]byte, error) {
+	return w.Chip.Transmit(command)
+}
+
+func (b byteByByte) Reset(context.Context) error {
+	b.chip.PowerOff()
+	_, err := b.chip.PowerOn()
+	return err
+}
+
+// TestT0: a card that speaks T=0 is made and found to be done as well.
+func TestT0(t *testing.T) {
+	for _, k := range Kinds() {
+		c := simcard.T0(simcard.New(simcard.Options{}))
+		b := byteByByte{apdu.GetResponse(apdu.ShapeT0(whole{c})), c}
+		p := planOf(t, k, numberOf(k))
+		for _, want := range []Outcome{Made, Already} {
+			if res, err := p.Make(t.Context(), b, Options{}); err != nil || res.Outcome != want {
+				t.Errorf("%s: %s, %v", k, res.Outcome, err)
+			}
+		}
+	}
+}

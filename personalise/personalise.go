@@ -5,8 +5,8 @@
 // half-written, and gives the numbers of a tray of cards one by one, none
 // twice, by a journal.
 //
-// It may import apdu, suite, money, firmware-profiles and internal/config. It
-// knows no reader, no vault and no simulator, holds no key but in a suite.Ring,
+// It may import apdu, suite, money, firmware-profiles, internal/config and
+// internal/filelock. It knows no reader, no vault and no simulator, holds no key but in a suite.Ring,
 // and must never show one, send a real one in the clear, write to a card that
 // is another's or in use, or erase a card that is no test card.
 package personalise

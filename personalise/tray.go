@@ -150,6 +150,9 @@ func (t *Tray) make(ctx context.Context, c Card, order Order, o Options) (Result
 	}
 	o.Bind = begin
 	res, err := p.Make(ctx, c, o)
+	if res.Outcome == Waste && t.Journal.state[order.Number] == eventBegun && res.Bound {
+		return res, errors.Join(err, t.Journal.note(order, eventWaste))
+	}
 	if err != nil {
 		return res, err
 	}

@@ -194,7 +194,10 @@ func TestTray(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "tray")
 	list := numbers(t, "00000000000000000001-00000000000000000002")
 	tray := trayIn(t, dir, KindPurse, list)
-	a, b, c := newChip(), newChip(), newChip()
+	a, b, c, whole := newChip(), newChip(), newChip(), newChip()
+	if _, err := planOf(t, KindPurse, cardNo).Make(t.Context(), whole, Options{}); err != nil {
+		t.Fatal(err)
+	}
 	want := func(c *chip, outcome Outcome, number byte, is error) {
 		t.Helper()
 		res, err := tray.Next(t.Context(), c, Options{Erase: true})
@@ -223,6 +226,26 @@ func TestTray(t *testing.T) {
 		t.Error(err)
 	}
 	tray.Journal.Close()
+
+	// A card that nobody can finish closes its number; erased, it takes it.
+	waste := trayIn(t, filepath.Join(t.TempDir(), "waste"), KindPurse, list[:1])
+	d := newChip()
+	for i, b := range whole.trace {
+		if bytes.HasPrefix(b, []byte{0x80, 0xE0, 0, 0}) {
+			d.at, d.how = i+1+2, "after" // the last is the application's; the tray looks first
+		}
+	}
+	if res, err := waste.Next(t.Context(), d, Options{}); !errors.Is(err, errPulled) || res.Outcome != Left {
+		t.Errorf("%s, %v", res.Outcome, err)
+	}
+	d.putBack()
+	if res, err := waste.Next(t.Context(), d, Options{}); !errors.Is(err, ErrDeadEnd) || res.Outcome != Waste || len(waste.Journal.Open()) != 0 || waste.Free() != 0 {
+		t.Errorf("%s, %v, open %v", res.Outcome, err, waste.Journal.Open())
+	}
+	if res, err := waste.One(t.Context(), d, list[0], Options{Erase: true}); err != nil || res.Outcome != Made || waste.Journal.Made() != 1 {
+		t.Errorf("%s, %v", res.Outcome, err)
+	}
+	waste.Journal.Close()
 	// Another description, a line that is none, and one that cannot follow.
 	if _, err := OpenJournal(dir, tray.Description, append(Example(KindPurse), '#')); !errors.Is(err, ErrJournal) {
 		t.Error(err)

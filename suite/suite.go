@@ -6,7 +6,8 @@
 //
 // It also holds what card, SAM, terminal and host must agree on to the byte:
 // the field orders of the transaction MACs (fields.go), the commands of the
-// load SAM (loadsam.go), and the well-known test keys (masters.go).
+// load SAM (loadsam.go), the well-known test keys (masters.go), and how those
+// who make cards use keys that they never see (ring.go).
 //
 // It may import money and the standard library, and does no I/O. It never
 // formats a key: no type here has a String method that shows one.

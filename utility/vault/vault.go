@@ -1,6 +1,8 @@
 // Package vault is where the utility's keys are used: the master keys of the
 // cards and load SAMs, and the key that signs what goes down to terminals.
-// Callers ask for a verdict or a MAC; no key, master or derived, ever leaves.
+// Callers ask for a verdict or a MAC; no key, master or derived, ever leaves,
+// but one that is no test key within the command that writes it to a card,
+// enciphered (suite.Ring).
 //
 // It may import suite, money, journal, wire and firmware-profiles. It must
 // never log, format or return a key, and knows no ledger.
