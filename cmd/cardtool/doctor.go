@@ -125,7 +125,7 @@ func terminalDoctor(ctx context.Context, config string) ([]checkup.Finding, erro
 // machine is this one.
 func (t *tool) machine() checkup.Machine {
 	m := hostMachine()
-	m.Readers = t.names
+	m.Readers, m.Profiles = t.names, t.profiles()
 	m.State = t.state
 	m.Open = func(ctx context.Context, name string) (checkup.Card, error) {
 		slot, err := t.pcscSlot(strings.TrimPrefix(name, "pcsc:"))
@@ -148,6 +148,7 @@ func (t *tool) machine() checkup.Machine {
 func (t *tool) simMachine(full string) checkup.Machine {
 	var slot reader.Slot
 	return checkup.Machine{
+		Profiles: t.profiles(),
 		Readers: func(ctx context.Context) (_ []string, err error) {
 			slot, err = t.slot(ctx)
 			return []string{full}, err

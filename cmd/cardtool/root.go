@@ -25,7 +25,7 @@ func newRootCommand() *cobra.Command {
 	cmd.AddCommand(newReadersCommand(t), newWatchCommand(t), newReaderCommand(t), newATRCommand(t),
 		newAPDUCommand(t), newRunCommand(t), newExplainCommand(t),
 		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t), newShellCommand(t), newBenchCommand(t), newSimCommand(t),
-		newJournalCommand(t), newRescueCommand(t), newTerminalCommand(t), station.NewCheckCommand(),
+		newJournalCommand(t), newRescueCommand(t), newTerminalCommand(t), newProfileCommand(t), station.NewCheckCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes()},
 		&cobra.Command{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		&cobra.Command{Use: "aliases", Short: "How to name one's readers", Long: aliasesHelp},
@@ -80,6 +80,10 @@ times are RFC 3339.
   card dump    the format of dump files; see cardtool card dump --help
   card diff    [{what, before, after}]
   replay       as run
+  profile list [{kind, name, description, origin, transcript, known,
+               not_known}]; profile show: one of them, with text
+  profile check  [{profile, origin, says}]
+  profile match  {reader, reader_by, atr, cards, found}
   terminal     {program, terminal, shop, epoch, entries, online, standing,
                unsent, oldest_unsent_ms, unknown, shift, busy, stopped,
                copy_broken, card, readers: [{role, name, holds}], warnings,
