@@ -280,7 +280,7 @@ func TestUnquotedHex(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	for _, name := range []string{"cards/dianka-ep2.yaml", "cards/fmcos-bench.yaml", "sams/sam-combined.yaml"} {
+	for _, name := range []string{"cards/dianka-ep2.yaml", "cards/fmcos-bench.yaml", "sams/sam-combined.yaml", "readers/gempc-twin.yaml", "readers/phoenix.yaml"} {
 		b, err := fs.ReadFile(builtin, name)
 		if err != nil {
 			f.Fatal(err)
@@ -289,9 +289,17 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add([]byte("name: &a x\ndescription: *a\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := Load(fstest.MapFS{"cards/x.yaml": {Data: b}, "sams/x.yaml": {Data: b}})
+		s, err := Load(fstest.MapFS{"cards/x.yaml": {Data: b}})
 		if err != nil {
-			return
+			s = &Set{}
+		}
+		Load(fstest.MapFS{"sams/x.yaml": {Data: b}})
+		if r, err := Load(fstest.MapFS{"readers/x.yaml": {Data: b}}); err == nil {
+			for _, r := range r.Readers {
+				if r.Serial != nil && len(r.Serial.Baud) == 0 || r.DelayMS < 0 || r.DelayMS > maxTiming || r.Slots > maxSlots {
+					t.Fatalf("%+v", r)
+				}
+			}
 		}
 		for _, c := range s.Cards {
 			if len(c.AID) < 5 || c.BalanceMax < 1 || c.BalanceMax > money.MaxPurse || c.LoadLevels == 0 && !c.TestOnly {

@@ -171,6 +171,11 @@ func (f *readerFile) check(file string) (list []problem) {
 			}
 		}
 	}
+	one := func(path, v string, of ...string) {
+		if !slices.Contains(of, v) {
+			bad(path, "it is %q and must be one of %s", v, strings.Join(of, ", "))
+		}
+	}
 	within := func(path string, v, most whole) {
 		if v < 0 || v > most {
 			bad(path, "%d, 0 to %d are possible", v, most)
@@ -192,7 +197,7 @@ func (f *readerFile) check(file string) (list []problem) {
 		}
 	}
 	if f.Level != "" {
-		each("$.level", []string{string(f.Level)}, string(LevelCharacter), string(LevelTPDU), string(LevelShortAPDU), string(LevelAPDU))
+		one("$.level", string(f.Level), string(LevelCharacter), string(LevelTPDU), string(LevelShortAPDU), string(LevelAPDU))
 	}
 	within("$.max_apdu", f.MaxAPDU, apdu.MaxExtendedNe+9)
 	if f.MaxAPDU != 0 && f.MaxAPDU < 5 {
@@ -218,7 +223,7 @@ func (f *readerFile) check(file string) (list []problem) {
 	}
 	each("$.reset_lines", f.Reset, "rts", "dtr", "-rts", "-dtr")
 	if s := f.Serial; s != nil {
-		each("$.serial.framing", []string{s.Framing}, "gempc", "phoenix")
+		one("$.serial.framing", s.Framing, "gempc", "phoenix")
 		if len(s.Baud) == 0 {
 			bad("$.serial.baud", "it is missing")
 		}
@@ -230,12 +235,12 @@ func (f *readerFile) check(file string) (list []problem) {
 		if s.DataBits != 7 && s.DataBits != 8 {
 			bad("$.serial.data_bits", "%d, a line has 7 or 8", s.DataBits)
 		}
-		each("$.serial.parity", []string{s.Parity}, "none", "even", "odd")
+		one("$.serial.parity", s.Parity, "none", "even", "odd")
 		if s.StopBits != 1 && s.StopBits != 2 {
 			bad("$.serial.stop_bits", "%d, a line has 1 or 2", s.StopBits)
 		}
 		if s.RTS != "" {
-			each("$.serial.rts", []string{s.RTS}, "low", "high")
+			one("$.serial.rts", s.RTS, "low", "high")
 		}
 	} else if len(f.Reset) > 0 {
 		bad("$.reset_lines", "only a serial reader has them")

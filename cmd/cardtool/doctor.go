@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/reader"
@@ -133,6 +134,26 @@ func (t *tool) machine() checkup.Machine {
 			return nil, err
 		}
 		return t.openIn(ctx, slot)
+	}
+	m.Identity = func(ctx context.Context, name string) (profiles.ReaderID, string) {
+		id, version := profiles.ReaderID{Name: name}, ""
+		s, err := t.pcscService()
+		if err != nil {
+			return id, version
+		}
+		i, err := s.Info(ctx, strings.TrimPrefix(name, "pcsc:"))
+		if err != nil {
+			return id, version
+		}
+		for _, a := range i.Attributes {
+			switch a.Name {
+			case "driver version":
+				version = a.Text()
+			case "channel":
+				id.USB = usbID("/sys/bus/usb/devices", a.Text())
+			}
+		}
+		return id, version
 	}
 	m.Programs = func() []string {
 		var names []string
