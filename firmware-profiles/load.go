@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -22,7 +24,7 @@ import (
 	"github.com/dianka/dianka/money"
 )
 
-//go:embed cards/*.yaml sams/*.yaml
+//go:embed cards/* sams/* readers/*
 var builtin embed.FS
 
 // Builtin gives the profiles that are built in. They are read once; the Set
@@ -58,44 +60,89 @@ func (e *Error) Error() string {
 // Unwrap gives Err.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Load reads cards/*.yaml and sams/*.yaml, in the order of their names. It
-// is strict: unknown, repeated and missing keys, values out of range, files
-// with another ending, and two card profiles of one AID are errors, all of
-// them told, each as an *Error.
-func Load(fsys fs.FS) (*Set, error) {
-	s := &Set{}
+// Kind is what a profile is of. It is the name of the folder of its files.
+type Kind string
+
+// Kinds of profiles.
+const (
+	KindCard   Kind = "cards"
+	KindSAM    Kind = "sams"
+	KindReader Kind = "readers"
+)
+
+// Kinds lists them.
+var Kinds = []Kind{KindCard, KindSAM, KindReader}
+
+// BuiltIn is the Origin of a profile that is part of the program.
+const BuiltIn = "built in"
+
+// source is a profile as it was written.
+type source struct {
+	origin     string // BuiltIn, or the path of the file
+	text       []byte
+	transcript []byte // nil when there is none
+}
+
+// Load reads cards/*.yaml, sams/*.yaml and readers/*.yaml, in the order of
+// their names; a file takes the place of one of the same name in a layer before
+// it. Beside x.yaml may lie its transcript, x.trace. It is strict: unknown,
+// repeated and missing keys, values out of range, files with another ending,
+// and two card profiles of one AID are errors, all of them told, each as an
+// *Error.
+func Load(layers ...fs.FS) (*Set, error) {
+	s := &Set{sources: map[string]source{}}
 	var errs []error
-	aids := map[string]string{}
-	err := eachFile(fsys, "cards", func(name string, b []byte) {
-		var f cardFile
-		loc, err := decode(name, b, &f)
-		if err != nil {
-			errs = append(errs, err)
-			return
+	for _, kind := range Kinds {
+		for _, layer := range layers {
+			if err := s.collect(layer, string(kind)); err != nil {
+				return nil, err
+			}
 		}
-		c, problems := f.card(), f.check(name)
-		if first, ok := aids[string(c.AID)]; ok {
-			problems = append(problems, problem{"$.aid", "the AID is that of " + first})
-		}
-		aids[string(c.AID)] = name
-		errs = append(errs, loc.errors(problems)...)
-		s.Cards = append(s.Cards, c)
-	})
-	if err != nil {
-		return nil, err
 	}
-	err = eachFile(fsys, "sams", func(name string, b []byte) {
-		var f samFile
-		loc, err := decode(name, b, &f)
+	aids := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(s.sources)) {
+		src := s.sources[key]
+		name := key + ".yaml"
+		if src.origin != BuiltIn {
+			name = src.origin
+		}
+		if src.text == nil {
+			errs = append(errs, &Error{File: strings.TrimSuffix(name, ".yaml") + ".trace", Err: errors.New("a transcript without its profile")})
+			continue
+		}
+		var problems []problem
+		var loc location
+		var err error
+		switch Kind(path.Dir(key)) {
+		case KindCard:
+			var f cardFile
+			if loc, err = decode(name, src.text, &f); err == nil {
+				c := f.card()
+				problems = f.check(name)
+				if first, ok := aids[string(c.AID)]; ok {
+					problems = append(problems, problem{"$.aid", "the AID is that of " + first})
+				}
+				aids[string(c.AID)] = name
+				s.Cards = append(s.Cards, c)
+			}
+		case KindSAM:
+			var f samFile
+			if loc, err = decode(name, src.text, &f); err == nil {
+				problems = f.check(name)
+				s.SAMs = append(s.SAMs, f.sam())
+			}
+		case KindReader:
+			var f readerFile
+			if loc, err = decode(name, src.text, &f); err == nil {
+				problems = f.check(name)
+				s.Readers = append(s.Readers, f.reader())
+			}
+		}
 		if err != nil {
 			errs = append(errs, err)
-			return
+			continue
 		}
-		errs = append(errs, loc.errors(f.check(name))...)
-		s.SAMs = append(s.SAMs, f.sam())
-	})
-	if err != nil {
-		return nil, err
+		errs = append(errs, loc.errors(problems)...)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -103,25 +150,52 @@ func Load(fsys fs.FS) (*Set, error) {
 	return s, nil
 }
 
-func eachFile(fsys fs.FS, dir string, use func(name string, b []byte)) error {
-	entries, err := fs.ReadDir(fsys, dir)
+// collect adds the files of one folder of a layer.
+func (s *Set) collect(layer fs.FS, dir string) error {
+	where := func(name string) string {
+		if f, ok := layer.(folder); ok {
+			return filepath.Join(f.dir, filepath.FromSlash(name))
+		}
+		return name
+	}
+	entries, err := fs.ReadDir(layer, dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("profiles: %w", err)
 	}
+	fresh := map[string]source{}
 	for _, e := range entries {
 		name := path.Join(dir, e.Name())
-		if path.Ext(name) != ".yaml" || e.IsDir() {
-			return &Error{File: name, Err: errors.New("not a .yaml file")}
+		ext := path.Ext(name)
+		if ext != ".yaml" && ext != ".trace" || e.IsDir() {
+			return &Error{File: where(name), Err: errors.New("neither a .yaml file nor the .trace of one")}
 		}
-		b, err := readFile(fsys, name)
+		b, err := readFile(layer, name)
 		if err != nil {
+			var own *Error
+			if errors.As(err, &own) {
+				own.File = where(name)
+			}
 			return err
 		}
-		use(name, b)
+		key := strings.TrimSuffix(name, ext)
+		src := fresh[key]
+		if src.origin == "" {
+			src.origin = BuiltIn
+			if _, ok := layer.(folder); ok {
+				src.origin = where(key + ".yaml")
+			}
+		}
+		if ext == ".yaml" {
+			src.text = b
+		} else {
+			src.transcript = b
+		}
+		fresh[key] = src
 	}
+	maps.Copy(s.sources, fresh)
 	return nil
 }
 
@@ -304,7 +378,9 @@ type cardFile struct {
 		Means word   `yaml:"means"`
 		Text  string `yaml:"text"`
 	} `yaml:"status_words"`
-	BalanceMax whole `yaml:"balance_max_fen"`
+	BalanceMax whole    `yaml:"balance_max_fen"`
+	Known      []string `yaml:"known"`
+	NotKnown   []string `yaml:"not_known"`
 }
 
 // suites are the cipher suites that a profile may name (suite.Suite.Name).
@@ -427,6 +503,7 @@ func (f *cardFile) card() Card {
 		ProofTACFirst:   f.ProofOrder == "tac-mac2",
 		ProofSingleSlot: f.ProofSlots == "single",
 		BalanceMax:      money.Fen(f.BalanceMax),
+		Facts:           Facts{f.Known, f.NotKnown},
 	}
 	copy(c.Region[:], f.Levels.Region)
 	for _, p := range f.ATR {
@@ -461,6 +538,8 @@ type samFile struct {
 	Terminal    fileFile            `yaml:"terminal"`
 	PSAM        *samApplicationFile `yaml:"psam"`
 	LoadSAM     *samApplicationFile `yaml:"load_sam"`
+	Known       []string            `yaml:"known"`
+	NotKnown    []string            `yaml:"not_known"`
 }
 
 // The lengths are those of purse.md section 9.1; they are in the profile so
@@ -541,14 +620,14 @@ func (f *samFile) sam() SAM {
 	return SAM{
 		Name: f.Name, Description: f.Description, TestOnly: f.TestOnly,
 		Serial: f.Serial.file(), Terminal: f.Terminal.file(),
-		PSAM: application(f.PSAM), LoadSAM: application(f.LoadSAM),
+		PSAM: application(f.PSAM), LoadSAM: application(f.LoadSAM), Facts: Facts{f.Known, f.NotKnown},
 	}
 }
 
 func (f fileFile) file() File { return File{SFI: byte(f.SFI), Len: int(f.Length)} }
 
 func checkName(bad func(path, format string, args ...any), file, name, description string) {
-	if want := strings.TrimSuffix(path.Base(file), ".yaml"); name != want {
+	if want := strings.TrimSuffix(path.Base(filepath.ToSlash(file)), ".yaml"); name != want {
 		bad("$.name", "it is %q and must be the file's name, %q", name, want)
 	}
 	if description == "" {

@@ -1,7 +1,9 @@
-// Package profiles holds what differs between card operating systems, as
-// data: card profiles for the purse, SAM profiles for the terminal's secure
-// modules (purse.md sections 1 and 9). A profile is a YAML file; the ones in
-// cards/ and sams/ are built in.
+// Package profiles holds what differs between card operating systems and
+// between readers, as data: card profiles for the purse, SAM profiles for the
+// terminal's secure modules (purse.md sections 1 and 9), reader profiles
+// (readers.md sections 5 and 7). A profile is a YAML file, with a recorded
+// transcript beside it; the ones in cards/, sams/ and readers/ are built in, and
+// a folder of a machine may have more, or others in their place.
 //
 // It may import apdu, suite and money. It must never speak to a card, and no
 // key, PIN or password may ever be in a profile.
@@ -9,6 +11,7 @@ package profiles
 
 import (
 	"bytes"
+	"path"
 	"slices"
 
 	"github.com/dianka/dianka/apdu"
@@ -54,6 +57,13 @@ type Card struct {
 
 	StatusWords apdu.Dialect // settings 5 to 7
 	BalanceMax  money.Fen    // most that the purse may hold, in fen, 1..money.MaxPurse
+	Facts
+}
+
+// Facts are what people should know of a profile, sentences each.
+type Facts struct {
+	Known    []string // and from where
+	NotKnown []string
 }
 
 // InfoLayout is the layout of the public application information, EF 15
@@ -145,6 +155,7 @@ type SAM struct {
 	Terminal File            // in the MF: the terminal number
 	PSAM     *SAMApplication // nil when the card has none
 	LoadSAM  *SAMApplication // nil when the card has none
+	Facts
 }
 
 // SAMApplication is where a SAM keeps one of its applications.
@@ -165,8 +176,39 @@ func (a SAMApplication) Select() apdu.Command {
 
 // Set is all profiles that a terminal knows, by file name.
 type Set struct {
-	Cards []Card
-	SAMs  []SAM
+	Cards   []Card
+	SAMs    []SAM
+	Readers []Reader
+
+	sources map[string]source // by kind/name
+}
+
+// Current is the set itself, so that it can stand where a Folder does.
+func (s *Set) Current() *Set { return s }
+
+// Names lists the profiles of a kind.
+func (s *Set) Names(k Kind) []string {
+	var list []string
+	for key := range s.sources {
+		if path.Dir(key) == string(k) {
+			list = append(list, path.Base(key))
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+// Origin tells where a profile comes from: BuiltIn or the path of its file; ""
+// when there is none of that name.
+func (s *Set) Origin(k Kind, name string) string { return s.sources[path.Join(string(k), name)].origin }
+
+// Text is a profile as it was written, nil when there is none of that name.
+func (s *Set) Text(k Kind, name string) []byte { return s.sources[path.Join(string(k), name)].text }
+
+// Transcript is what was recorded of one that a profile is for, in the trace
+// format; nil when nothing was.
+func (s *Set) Transcript(k Kind, name string) []byte {
+	return s.sources[path.Join(string(k), name)].transcript
 }
 
 // Card gives the card profile of that name.

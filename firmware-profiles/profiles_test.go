@@ -29,7 +29,10 @@ func TestBuiltin(t *testing.T) {
 	for _, p := range s.SAMs {
 		names = append(names, p.Name)
 	}
-	if got := strings.Join(names, " "); got != "dianka-ep dianka-ep2 fmcos-bench load-sam psam sam-combined" {
+	for _, p := range s.Readers {
+		names = append(names, p.Name)
+	}
+	if got := strings.Join(names, " "); got != "dianka-ep dianka-ep2 fmcos-bench transit load-sam psam sam-combined ccid gempc-pinpad gempc-twin phoenix vpcd" {
 		t.Error(got)
 	}
 }
@@ -43,7 +46,7 @@ func TestBuiltinCards(t *testing.T) {
 		LoadKeyIndex: 1, PurchaseKeyIndex: 1,
 		InfoSFI: 0x15, HolderSFI: 0x16, LogSFI: 0x18, InfoLayout: LayoutPBOC30,
 		LoadLevels: 1, PurchaseLevels: 1, TACLevels: 1,
-		BalanceMax: 500000,
+		BalanceMax: 500000, Facts: ep.Facts,
 	}
 	if !reflect.DeepEqual(ep, want) {
 		t.Errorf("dianka-ep is %+v", ep)
@@ -277,7 +280,7 @@ func TestUnquotedHex(t *testing.T) {
 }
 
 func FuzzLoad(f *testing.F) {
-	for _, name := range []string{"cards/dianka-ep2.yaml", "cards/fmcos-bench.yaml", "sams/sam-combined.yaml"} {
+	for _, name := range []string{"cards/dianka-ep2.yaml", "cards/fmcos-bench.yaml", "sams/sam-combined.yaml", "readers/gempc-twin.yaml", "readers/phoenix.yaml"} {
 		b, err := fs.ReadFile(builtin, name)
 		if err != nil {
 			f.Fatal(err)
@@ -286,9 +289,17 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add([]byte("name: &a x\ndescription: *a\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := Load(fstest.MapFS{"cards/x.yaml": {Data: b}, "sams/x.yaml": {Data: b}})
+		s, err := Load(fstest.MapFS{"cards/x.yaml": {Data: b}})
 		if err != nil {
-			return
+			s = &Set{}
+		}
+		Load(fstest.MapFS{"sams/x.yaml": {Data: b}})
+		if r, err := Load(fstest.MapFS{"readers/x.yaml": {Data: b}}); err == nil {
+			for _, r := range r.Readers {
+				if r.Serial != nil && len(r.Serial.Baud) == 0 || r.DelayMS < 0 || r.DelayMS > maxTiming || r.Slots > maxSlots {
+					t.Fatalf("%+v", r)
+				}
+			}
 		}
 		for _, c := range s.Cards {
 			if len(c.AID) < 5 || c.BalanceMax < 1 || c.BalanceMax > money.MaxPurse || c.LoadLevels == 0 && !c.TestOnly {

@@ -89,7 +89,7 @@ func (t *Terminal) openCard(ctx context.Context) {
 // view to show.
 func (t *Terminal) readCard(ctx context.Context, s *session) (CardView, error) {
 	unreadable := CardView{State: CardUnreadable, Problem: CodeUnreadable}
-	app, err := purse.Select(ctx, s.card, t.cfg.Profiles.MatchCards(s.card.ATR()))
+	app, err := purse.Select(ctx, s.card, t.cfg.Profiles.Current().MatchCards(s.card.ATR()))
 	if errors.Is(err, purse.ErrBlocked) {
 		return CardView{State: CardRefused, Problem: CodeCardBlocked}, err
 	}

@@ -106,7 +106,7 @@ func (t *Terminal) openSAMs(ctx context.Context) {
 	t.sams.cards = handles
 	id := t.id()
 	if c := handles[0]; c != nil {
-		p, err := purse.OpenPSAM(ctx, c, t.cfg.Profiles.SAMs)
+		p, err := purse.OpenPSAM(ctx, c, t.cfg.Profiles.Current().SAMs)
 		switch {
 		case err != nil:
 			t.log.Info("open the PSAM", "err", err)
@@ -124,7 +124,7 @@ func (t *Terminal) openSAMs(ctx context.Context) {
 		psam.Problem = CodeNoPSAM
 	}
 	if c := handles[len(handles)-1]; c != nil && t.cfg.LoadSAM != nil {
-		l, err := purse.OpenLoadSAM(ctx, c, t.cfg.Profiles.SAMs)
+		l, err := purse.OpenLoadSAM(ctx, c, t.cfg.Profiles.Current().SAMs)
 		switch {
 		case err != nil:
 			t.log.Info("open the load SAM", "err", err)

@@ -60,7 +60,7 @@ type Config struct {
 	Card     reader.Slot // the customer's card
 	PSAM     reader.Slot
 	LoadSAM  reader.Slot // may be the PSAM's slot; nil: no top-up off line
-	Profiles *profiles.Set
+	Profiles Profiles
 	Host     Host
 	Software string           // version, at most 64 bytes
 	TestKeys bool             // the SAMs hold test keys: only test cards are served; false: test cards are refused
@@ -69,6 +69,10 @@ type Config struct {
 	Log      *slog.Logger     // nil: discard
 	HostWait time.Duration    // how long a customer waits for the utility; 0: 8 s
 }
+
+// Profiles gives the profiles in force. It is asked at each card and each SAM,
+// so that one which was added serves the next.
+type Profiles interface{ Current() *profiles.Set }
 
 // SAMPair names the SAMs of a terminal.
 type SAMPair struct{ PSAM, LoadSAM money.SAMID }

@@ -46,7 +46,7 @@ func newATRCommand(t *tool) *cobra.Command {
 // explainATR shows also what is wrong, as far as it can be read.
 func (t *tool) explainATR(cmd *cobra.Command, b []byte) error {
 	a, err := apdu.ParseATR(b)
-	out := atrJSON{ATR: fmt.Sprintf("%X", b), Valid: err == nil, Protocols: protocols(a), Historical: fmt.Sprintf("%X", a.Historical), Profiles: explain.Explainer{}.ProfilesOf(b), Explained: a.Explain()}
+	out := atrJSON{ATR: fmt.Sprintf("%X", b), Valid: err == nil, Protocols: protocols(a), Historical: fmt.Sprintf("%X", a.Historical), Profiles: t.explainer().ProfilesOf(b), Explained: a.Explain()}
 	if err != nil {
 		out.Error = err.Error()
 	}

@@ -56,7 +56,7 @@ func newCardDumpCommand(t *tool) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return t.withCard(cmd, func(ctx context.Context, l *line) error {
-				o.T0 = l.card.Protocol() == reader.T0
+				o.T0, o.Profiles = l.card.Protocol() == reader.T0, t.profiles()
 				d, err := dump.Take(ctx, dumped{l}, o)
 				if out != "" {
 					if werr := writeDump(out, d); werr != nil {

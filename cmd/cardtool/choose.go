@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/internal/config"
 	"github.com/dianka/dianka/reader"
@@ -184,7 +183,7 @@ func (t *tool) kindIn(ctx context.Context, name string) checkup.Kind {
 		return checkup.KindOther
 	}
 	defer c.Close()
-	return checkup.KindOf(ctx, c, profiles.Builtin())
+	return checkup.KindOf(ctx, c, t.profiles())
 }
 
 // state is what is in a PC/SC reader now.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/reader"
@@ -125,7 +126,7 @@ func terminalDoctor(ctx context.Context, config string) ([]checkup.Finding, erro
 // machine is this one.
 func (t *tool) machine() checkup.Machine {
 	m := hostMachine()
-	m.Readers = t.names
+	m.Readers, m.Profiles = t.names, t.profiles()
 	m.State = t.state
 	m.Open = func(ctx context.Context, name string) (checkup.Card, error) {
 		slot, err := t.pcscSlot(strings.TrimPrefix(name, "pcsc:"))
@@ -133,6 +134,26 @@ func (t *tool) machine() checkup.Machine {
 			return nil, err
 		}
 		return t.openIn(ctx, slot)
+	}
+	m.Identity = func(ctx context.Context, name string) (profiles.ReaderID, string) {
+		id, version := profiles.ReaderID{Name: name}, ""
+		s, err := t.pcscService()
+		if err != nil {
+			return id, version
+		}
+		i, err := s.Info(ctx, strings.TrimPrefix(name, "pcsc:"))
+		if err != nil {
+			return id, version
+		}
+		for _, a := range i.Attributes {
+			switch a.Name {
+			case "driver version":
+				version = a.Text()
+			case "channel":
+				id.USB = usbID("/sys/bus/usb/devices", a.Text())
+			}
+		}
+		return id, version
 	}
 	m.Programs = func() []string {
 		var names []string
@@ -148,6 +169,7 @@ func (t *tool) machine() checkup.Machine {
 func (t *tool) simMachine(full string) checkup.Machine {
 	var slot reader.Slot
 	return checkup.Machine{
+		Profiles: t.profiles(),
 		Readers: func(ctx context.Context) (_ []string, err error) {
 			slot, err = t.slot(ctx)
 			return []string{full}, err

@@ -35,7 +35,7 @@ func newExplainCommand(t *tool) *cobra.Command {
 			"  cardtool explain --as log 00120000000000271002310100001234202509010945010000",
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			var e explain.Explainer
+			e := t.explainer()
 			if joined, ok := bytesOf(args); ok {
 				return t.explainText(cmd, e, strings.Join(joined, "\n"), explain.Kind(as), brief, "arguments")
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -134,4 +135,25 @@ func holders(path, proc string) (names []string) {
 		}
 	}
 	return names
+}
+
+// usbID is vendor and product of a device by what the driver says of its
+// channel, "USB bus 1 device 5"; "" when it can't be told.
+func usbID(sys, channel string) string {
+	var bus, device int
+	if n, _ := fmt.Sscanf(channel, "USB bus %d device %d", &bus, &device); n != 2 {
+		return ""
+	}
+	list, _ := filepath.Glob(filepath.Join(sys, "*", "devnum"))
+	for _, f := range list {
+		dir := filepath.Dir(f)
+		read := func(name string) string {
+			b, _ := os.ReadFile(filepath.Join(dir, name))
+			return strings.TrimSpace(string(b))
+		}
+		if read("busnum") == strconv.Itoa(bus) && read("devnum") == strconv.Itoa(device) {
+			return read("idVendor") + ":" + read("idProduct")
+		}
+	}
+	return ""
 }

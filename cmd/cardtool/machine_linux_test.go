@@ -14,7 +14,7 @@ import (
 func TestUSBReaders(t *testing.T) {
 	sys := t.TempDir()
 	for path, text := range map[string]string{
-		"1-1/manufacturer": "Gemalto\n", "1-1/product": "PC Twin Reader\n", "1-1/idVendor": "08e6\n", "1-1/idProduct": "3437\n", "1-1:1.0/bInterfaceClass": "0b\n",
+		"1-1/manufacturer": "Gemalto\n", "1-1/product": "PC Twin Reader\n", "1-1/idVendor": "08e6\n", "1-1/idProduct": "3437\n", "1-1/busnum": "1\n", "1-1/devnum": "5\n", "1-1:1.0/bInterfaceClass": "0b\n",
 		"1-2/product": "Keyboard\n", "1-2:1.0/bInterfaceClass": "03\n",
 		"1-3/idVendor": "072f\n", "1-3/idProduct": "90cc\n", "1-3:1.0/bInterfaceClass": "0b\n",
 	} {
@@ -29,6 +29,11 @@ func TestUSBReaders(t *testing.T) {
 	got := usbReaders(sys)
 	if len(got) != 2 || got[0] != "Gemalto PC Twin Reader (08e6:3437)" || got[1] != "a card reader (072f:90cc)" {
 		t.Errorf("%q", got)
+	}
+	for channel, want := range map[string]string{"USB bus 1 device 5": "08e6:3437", "USB bus 2 device 5": "", "serial 1": ""} {
+		if got := usbID(sys, channel); got != want {
+			t.Errorf("%s: %q", channel, got)
+		}
 	}
 }
 

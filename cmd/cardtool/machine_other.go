@@ -10,3 +10,6 @@ func hostMachine() checkup.Machine { return checkup.Machine{} }
 
 // readerConfigs are files of pcscd.
 func readerConfigs() []string { return nil }
+
+// usbID is not known on this system.
+func usbID(string, string) string { return "" }

@@ -53,7 +53,7 @@ func newPSAMInfoCommand(t *tool) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			t.sam = true
 			return t.withCard(cmd, func(ctx context.Context, l *line) error {
-				out, err := readSAM(ctx, l.whole(), profiles.Builtin().SAMs)
+				out, err := readSAM(ctx, l.whole(), t.profiles().SAMs)
 				if err != nil {
 					return err
 				}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/checkup"
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/purse"
@@ -22,7 +21,7 @@ func newPurseCommand(t *tool) *cobra.Command {
 // withPurse selects the purse of the card in a reader.
 func (t *tool) withPurse(cmd *cobra.Command, f func(context.Context, *purse.Application) error) error {
 	return t.withCard(cmd, func(ctx context.Context, l *line) error {
-		app, err := selectPurse(ctx, l)
+		app, err := t.selectPurse(ctx, l)
 		if err != nil {
 			return err
 		}
@@ -31,9 +30,9 @@ func (t *tool) withPurse(cmd *cobra.Command, f func(context.Context, *purse.Appl
 }
 
 // selectPurse finds the purse by the profiles that the answer to reset allows.
-func selectPurse(ctx context.Context, l *line) (*purse.Application, error) {
-	app, err := purse.Select(ctx, l.whole(), profiles.Builtin().MatchCards(l.ATR()))
-	if errors.Is(err, purse.ErrNoPurse) && checkup.KindOf(ctx, whole{l}, profiles.Builtin()) == checkup.KindSAM {
+func (t *tool) selectPurse(ctx context.Context, l *line) (*purse.Application, error) {
+	app, err := purse.Select(ctx, l.whole(), t.profiles().MatchCards(l.ATR()))
+	if errors.Is(err, purse.ErrNoPurse) && checkup.KindOf(ctx, whole{l}, t.profiles()) == checkup.KindSAM {
 		return nil, &cli.Error{Err: fmt.Errorf("%s: this is a SAM: %w", l.slot.Name(), err), Code: classRefused.Exit,
 			Next: "put the customer's card in, or choose its reader by --reader; cardtool psam info is for a SAM"}
 	}

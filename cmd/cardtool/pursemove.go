@@ -121,12 +121,12 @@ func (m *mover) run(cmd *cobra.Command, yuan string) error {
 	}
 	var keys *testKeys
 	if m.keys != "" {
-		if keys, err = readTestKeys(m.keys); err != nil {
+		if keys, err = readTestKeys(m.keys, m.t.profiles()); err != nil {
 			return err
 		}
 	}
 	return m.t.withCard(cmd, func(ctx context.Context, l *line) error {
-		app, err := selectPurse(ctx, l) // reads only, also for --dry-run: the make of the card decides the bytes
+		app, err := m.t.selectPurse(ctx, l) // reads only, also for --dry-run: the make of the card decides the bytes
 		if err != nil {
 			return err
 		}
@@ -254,7 +254,7 @@ func (m *mover) settle(ctx context.Context, cmd *cobra.Command, l *line, out mov
 	if err := l.Reset(ctx); err != nil {
 		return unknown
 	}
-	app, err := selectPurse(ctx, l)
+	app, err := m.t.selectPurse(ctx, l)
 	if err != nil || app.Info().Number.String() != out.Number {
 		return unknown
 	}
@@ -298,7 +298,7 @@ type testKeys struct {
 func (testKeys) String() string { return "[test keys]" }
 
 // readTestKeys reads a file of test keys. It fails with config.ErrFile.
-func readTestKeys(path string) (*testKeys, error) {
+func readTestKeys(path string, set *profiles.Set) (*testKeys, error) {
 	no := func(err error) (*testKeys, error) { return nil, fmt.Errorf("%w: %s: %w", config.ErrFile, path, err) }
 	ring, err := readKeys(path)
 	if err != nil {
@@ -315,7 +315,7 @@ func readTestKeys(path string) (*testKeys, error) {
 	}
 	// The vault also signs and gives allowances, which nobody here asks for.
 	nobody := make([]byte, 32)
-	v, err := vault.New(suite.Masters{Purchase: m.Purchase, Load: m.Load, TAC: m.TAC, Allowance: nobody[:16]}, ed25519.NewKeyFromSeed(nobody), profiles.Builtin())
+	v, err := vault.New(suite.Masters{Purchase: m.Purchase, Load: m.Load, TAC: m.TAC, Allowance: nobody[:16]}, ed25519.NewKeyFromSeed(nobody), set)
 	if err != nil {
 		return no(err)
 	}
@@ -393,7 +393,7 @@ func (m *mover) bySAM(cmd *cobra.Command) (*authority, error) {
 	}
 	a := &authority{}
 	if m.load {
-		sam, err := purse.OpenLoadSAM(cmd.Context(), l.whole(), profiles.Builtin().SAMs)
+		sam, err := purse.OpenLoadSAM(cmd.Context(), l.whole(), m.t.profiles().SAMs)
 		if err != nil {
 			return nil, err
 		}
@@ -412,7 +412,7 @@ func (m *mover) bySAM(cmd *cobra.Command) (*authority, error) {
 		}
 		return a, nil
 	}
-	sam, err := purse.OpenPSAM(cmd.Context(), l.whole(), profiles.Builtin().SAMs)
+	sam, err := purse.OpenPSAM(cmd.Context(), l.whole(), m.t.profiles().SAMs)
 	if err != nil {
 		return nil, err
 	}

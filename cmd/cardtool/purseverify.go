@@ -35,7 +35,7 @@ func newPurseVerifyCommand(t *tool) *cobra.Command {
 				return err
 			}
 			return t.withCard(cmd, func(ctx context.Context, l *line) error {
-				app, err := selectPurse(ctx, l)
+				app, err := t.selectPurse(ctx, l)
 				if err != nil {
 					return err
 				}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/dianka/dianka/explain"
 	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/reader"
 )
@@ -80,7 +79,7 @@ func newReadersCommand(t *tool) *cobra.Command {
 				}
 				r.State, r.Event = states[ev.State], ev.Count
 				if len(ev.ATR) > 0 {
-					r.ATR, r.Profiles = fmt.Sprintf("%X", ev.ATR), explain.Explainer{}.ProfilesOf(ev.ATR)
+					r.ATR, r.Profiles = fmt.Sprintf("%X", ev.ATR), t.explainer().ProfilesOf(ev.ATR)
 				}
 				if ev.Cause != nil {
 					r.Cause = ev.Cause.Error()

@@ -25,7 +25,7 @@ func newRootCommand() *cobra.Command {
 	cmd.AddCommand(newReadersCommand(t), newWatchCommand(t), newReaderCommand(t), newATRCommand(t),
 		newAPDUCommand(t), newRunCommand(t), newExplainCommand(t),
 		newPurseCommand(t), newPSAMCommand(t), newCardCommand(t), newReplayCommand(t), newDoctorCommand(t), newShellCommand(t), newBenchCommand(t), newSimCommand(t),
-		newJournalCommand(t), newRescueCommand(t), newPersonaliseCommand(t), newTerminalCommand(t), station.NewCheckCommand(),
+		newJournalCommand(t), newRescueCommand(t), newPersonaliseCommand(t), newTerminalCommand(t), newProfileCommand(t), station.NewCheckCommand(),
 		&cobra.Command{Use: "exit-codes", Short: "What the exit codes mean", Long: exitCodes()},
 		&cobra.Command{Use: "json", Short: "What --json writes", Long: jsonHelp},
 		&cobra.Command{Use: "aliases", Short: "How to name one's readers", Long: aliasesHelp},

@@ -190,7 +190,7 @@ func (s *shell) do(ctx context.Context, text string) (done bool, err error) {
 	case "help", "?":
 		fmt.Fprint(s.out, shellHelp)
 	case "atr":
-		lines(s.out, explain.Explainer{}.ATR(s.line.ATR()).Lines())
+		lines(s.out, s.t.explainer().ATR(s.line.ATR()).Lines())
 	case "reset":
 		return false, s.line.Reset(ctx)
 	case "explain":
@@ -199,7 +199,7 @@ func (s *shell) do(ctx context.Context, text string) (done bool, err error) {
 			s.say("%v", err)
 			return false, nil
 		}
-		lines(s.out, explain.Explainer{}.Guess(b).Lines())
+		lines(s.out, s.t.explainer().Guess(b).Lines())
 	case "apdu":
 		return false, s.send(ctx, rest)
 	case "ls", "cd", "cat", "rec", "again":
@@ -217,7 +217,7 @@ func (s *shell) do(ctx context.Context, text string) (done bool, err error) {
 
 func (s *shell) take(ctx context.Context) error {
 	s.say("reading the card")
-	d, err := dump.Take(ctx, dumped{s.line}, dump.Options{T0: s.line.card.Protocol() == reader.T0})
+	d, err := dump.Take(ctx, dumped{s.line}, dump.Options{T0: s.line.card.Protocol() == reader.T0, Profiles: s.t.profiles()})
 	s.card, s.path = d, nil
 	for _, n := range d.Notes {
 		s.say("%s", n)
@@ -299,7 +299,7 @@ func (s *shell) cat(n *dump.Node) {
 			}, string(latin(row)))
 			fmt.Fprintf(s.out, "%04X  %-47s  %s\n", from, fmt.Sprintf("% X", row), chars)
 		}
-		if note := (explain.Explainer{}).Guess(b); note.What == "public information" || note.What == "data objects" {
+		if note := s.t.explainer().Guess(b); note.What == "public information" || note.What == "data objects" {
 			lines(s.out, note.Lines()[1:])
 		}
 	}
@@ -317,7 +317,7 @@ func latin(b []byte) []rune {
 func (s *shell) record(n *dump.Node, i int) {
 	fmt.Fprintf(s.out, "%d  %s\n", i, n.Records[i-1])
 	b, _ := hex.DecodeString(n.Records[i-1])
-	if note := (explain.Explainer{}).Guess(b); note.What == "log record" {
+	if note := s.t.explainer().Guess(b); note.What == "log record" {
 		if strings.HasSuffix(n.Label(), "18") { // where purses have their log
 			note = explain.LogRecord(b)
 		}
@@ -349,7 +349,7 @@ func (s *shell) send(ctx context.Context, text string) error {
 	if err != nil {
 		return sent(a.Bytes, err)
 	}
-	var e explain.Explainer
+	e := s.t.explainer()
 	c := e.Command(a.Bytes)
 	fmt.Fprintf(s.out, "%s  # %s\n", redacted(a.Bytes), c.Says)
 	fmt.Fprintf(s.out, "%s  # %v\n", apdu.Line{Kind: apdu.LineResponse, Data: r}, time.Since(start).Round(100*time.Microsecond))

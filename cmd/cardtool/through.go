@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/internal/local"
 	"github.com/dianka/dianka/money"
@@ -218,7 +217,7 @@ func (m *mover) through(cmd *cobra.Command, amount money.Fen, fen [4]byte) error
 	if err != nil {
 		return err
 	}
-	p, known := profiles.Builtin().Card(card.Profile)
+	p, known := m.t.profiles().Card(card.Profile)
 	if !known {
 		return fmt.Errorf("the terminal knows the card by profile %s, which this tool does not have", card.Profile)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/apdu"
+	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/pcsc"
@@ -23,11 +24,13 @@ type tool struct {
 	json  bool
 	name  string // --reader
 	trace string // --trace
+	own   string // --profiles
 	wait  time.Duration
 
 	sam     bool          // the command is for a SAM
 	note    string        // what is to be said of the choice of the reader
 	in      *bufio.Reader // standard input, once a PIN was read from it
+	known   *profiles.Set // once they were wanted
 	service *pcsc.Service // nil until somebody needs it
 	close   []func() error
 }
@@ -38,6 +41,7 @@ func (t *tool) flags(root *cobra.Command) {
 	f.BoolVar(&t.json, "json", false, "for machines: one JSON value on standard output; see `cardtool help json`")
 	f.StringVar(&t.name, "reader", "", "the reader: its number, an alias, or any part of its name that fits one only (default $"+readerEnv+", else the only one, or the only one with a card)")
 	f.StringVar(&t.trace, "trace", "", "append every exchange to this file; PINs and keys are taken out")
+	f.StringVar(&t.own, "profiles", profilesDir(), "folder with profiles beside those built in or in their place (default $"+profilesEnv+", else "+profiles.DefaultDir+" where it is)")
 	f.DurationVar(&t.wait, "wait", time.Second, "how long to wait for a card")
 	root.RegisterFlagCompletionFunc("reader", func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		names, _ := t.names(cmd.Context())

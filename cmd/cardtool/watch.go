@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/dianka/dianka/apdu"
-	"github.com/dianka/dianka/explain"
 	"github.com/dianka/dianka/reader"
 )
 
@@ -149,7 +148,7 @@ func (t *tool) show(cmd *cobra.Command, ev reader.Event) error {
 	var a apdu.ATR
 	if len(ev.ATR) > 0 {
 		a, _ = apdu.ParseATR(ev.ATR) // what can be read of a bad one is shown
-		e.ATR, e.Profiles = fmt.Sprintf("%X", ev.ATR), explain.Explainer{}.ProfilesOf(ev.ATR)
+		e.ATR, e.Profiles = fmt.Sprintf("%X", ev.ATR), t.explainer().ProfilesOf(ev.ATR)
 		e.Historical = fmt.Sprintf("%X", a.Historical)
 		e.Protocols = protocols(a)
 	}

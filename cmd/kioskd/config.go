@@ -11,6 +11,7 @@ import (
 	"github.com/goccy/go-yaml/ast"
 	"github.com/spf13/cobra"
 
+	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/internal/config"
 	"github.com/dianka/dianka/internal/words"
@@ -33,6 +34,7 @@ type Config struct {
 	Shop             string        `yaml:"shop" doc:"name of the shop on the screens; may be empty"`
 	Screens          ScreensConfig `yaml:"screens" doc:"who may see the screens"`
 	Readers          ReadersConfig `yaml:"readers" doc:"card readers, pcsc:<name> or any part of the name that fits one reader only; kioskd readers lists them"`
+	Profiles         string        `yaml:"profiles" doc:"folder with profiles of cards, SAMs and readers beside those built in or in their place (cards/, sams/, readers/); read again by itself when it changes. It may be missing; empty for none"`
 	Printer          PrinterConfig `yaml:"printer" doc:"the receipt printer, see docs/printer.md"`
 	Slips            SlipsConfig   `yaml:"slips" doc:"what slips look like and when they are printed"`
 	Staff            []StaffConfig `yaml:"staff" doc:"who may log in at the clerk's screen"`
@@ -156,7 +158,7 @@ func (n *cardNumber) UnmarshalYAML(v ast.Node) error { return config.Text(v, n) 
 
 func defaults() Config {
 	return Config{
-		State:   "/var/lib/dianka",
+		State: "/var/lib/dianka", Profiles: profiles.DefaultDir,
 		Screens: ScreensConfig{Listen: "127.0.0.1:8095", Mode: screensMode(kiosk.ModeBoth)},
 		Printer: PrinterConfig{Baud: 9600, Width: 58, Cutter: true},
 		Slips:   SlipsConfig{Hotline: "95598", Lang: words.Languages[0], Counter: kiosk.SlipAlways, Kiosk: kiosk.SlipAsk},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/internal/config"
 	"github.com/dianka/dianka/internal/fscheck"
@@ -152,6 +153,10 @@ func (c Config) station(log *slog.Logger) (station.Config, func(), error) {
 	slots := reader.Backends{"pcsc": service.Slot}
 	sc := station.Config{
 		Dir: c.State, Copy: c.Copy, Utility: c.Utility, TestKeys: c.TestKeys, Software: "kioskd " + version, Log: log, Check: station.Self(),
+		Profiles: profiles.Watch(c.Profiles),
+	}
+	if err := sc.Profiles.Err(); err != nil {
+		log.Error("the folder of profiles is broken; only those that are built in are in force", "err", err)
 	}
 	open := map[string]reader.Slot{} // by name: the load SAM may be in the PSAM's slot
 	for _, r := range []struct {

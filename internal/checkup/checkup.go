@@ -95,6 +95,7 @@ type Machine struct {
 	Readers  func(ctx context.Context) ([]string, error)
 	State    func(ctx context.Context, name string) reader.Event
 	Open     func(ctx context.Context, name string) (Card, error)
+	Identity func(ctx context.Context, name string) (id profiles.ReaderID, version string) // what a reader's driver says of it
 	Now      func() time.Time
 	Profiles *profiles.Set
 }
@@ -287,6 +288,7 @@ func (e *examination) programs() {
 func (e *examination) reader(ctx context.Context, number int, name string) {
 	check := fmt.Sprintf("reader %d", number)
 	ev := e.State(ctx, name)
+	defer e.identify(ctx, number, name, ev.State)
 	switch ev.State {
 	case reader.StateEmpty:
 		e.say(check, OK, "", "%s, empty", name)
@@ -317,6 +319,31 @@ func (e *examination) reader(ctx context.Context, number int, name string) {
 	defer c.Close()
 	e.say(check, OK, "", "%s, card %X, T=%d", name, c.ATR(), c.Protocol())
 	e.card(ctx, fmt.Sprintf("card %d", number), c)
+}
+
+// identify tells what kind of reader it is. The driver is asked after the card,
+// since some take the reader for that.
+func (e *examination) identify(ctx context.Context, number int, name string, s reader.State) {
+	if s == reader.StateLost || s == reader.StateUnknown {
+		return
+	}
+	id, version := profiles.ReaderID{Name: name}, ""
+	if e.Identity != nil {
+		id, version = e.Identity(ctx, name)
+	}
+	about := "its driver tells no version"
+	switch {
+	case id.Firmware != "":
+		about = "firmware " + id.Firmware
+	case version != "":
+		about = "version " + version
+	}
+	check := fmt.Sprintf("profile %d", number)
+	if r, by, ok := e.Profiles.MatchReader(id); ok {
+		e.say(check, OK, "", "of reader %d: %s, by its %s; %s", number, r.Name, by, about)
+	} else {
+		e.say(check, Warning, "cardtool profile learn --of-reader drafts one", "of reader %d: none is for it; %s", number, about)
+	}
 }
 
 // card tells what the card is, and whether it can be used today.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	profiles "github.com/dianka/dianka/firmware-profiles"
 	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/virtual"
@@ -177,12 +178,45 @@ func TestBrokenSetups(t *testing.T) {
 
 func TestNothingWrong(t *testing.T) {
 	list := Examine(t.Context(), good(t, personalised(t, samRecipe()), nil, purseChip(t)))
-	for i, want := range []string{"usb", "pcscd", "service", "reader 1", "card 1", "reader 2", "reader 3", "card 3"} {
+	for i, want := range []string{"usb", "pcscd", "service", "reader 1", "card 1", "profile 1", "reader 2", "profile 2", "reader 3", "card 3", "profile 3"} {
 		if i >= len(list) || list[i].Check != want || list[i].State == Problem {
 			t.Fatalf("%+v", list)
 		}
 	}
-	if !strings.Contains(list[4].Says, "of terminal 310100001234, key index 01") || !strings.Contains(list[7].Says, "00003310088800000017, profile dianka-ep") {
+	if !strings.Contains(list[4].Says, "of terminal 310100001234, key index 01") || !strings.Contains(list[9].Says, "00003310088800000017, profile dianka-ep") {
 		t.Errorf("%+v", list)
 	}
+}
+
+// Each reader is known by a profile, most surely by its firmware; one that is
+// lost is not asked.
+func TestReaderProfiles(t *testing.T) {
+	m := good(t, nil, nil)
+	m.Identity = func(_ context.Context, name string) (profiles.ReaderID, string) {
+		if name == "sim:1" {
+			return profiles.ReaderID{Name: "GemPC Twin 00 00", Firmware: "GemTwRC2-V2.10"}, "1.2.3"
+		}
+		return profiles.ReaderID{Name: name, USB: "08e6:3478"}, "1.2.3"
+	}
+	got := ""
+	for _, f := range Examine(t.Context(), m) {
+		if strings.HasPrefix(f.Check, "profile") {
+			got += f.State + " " + f.Says + "\n"
+		}
+	}
+	if got != "ok of reader 1: gempc-twin, by its firmware; firmware GemTwRC2-V2.10\nok of reader 2: gempc-pinpad, by its usb; version 1.2.3\n" {
+		t.Error(got)
+	}
+	m.Profiles = &profiles.Set{}
+	for _, f := range Examine(t.Context(), m) {
+		if strings.HasPrefix(f.Check, "profile") && (f.State != Warning || f.Next == "") {
+			t.Errorf("without a profile: %+v", f)
+		}
+	}
+	m.State = func(context.Context, string) reader.Event { return reader.Event{State: reader.StateLost} }
+	m.Identity = func(context.Context, string) (profiles.ReaderID, string) {
+		t.Error("a reader that is lost was asked")
+		return profiles.ReaderID{}, ""
+	}
+	Examine(t.Context(), m)
 }

@@ -92,6 +92,9 @@ func (s State) Findings(now time.Time) []checkup.Finding {
 			e.say("allowance", checkup.OK, "", "%s yuan in %d loads off line", money.Fen(a.Amount), a.Count)
 		}
 	}
+	if s.Profiles != "" {
+		e.say("profiles", checkup.Problem, "correct the file: cardtool profile check tells its lines; it is read again by itself", "those of before are in force, since the folder of profiles is broken: %s", s.Profiles)
+	}
 	if s.Card == "no_reader" {
 		e.say("card reader", checkup.Problem, "cardtool doctor tells what is wrong with it", "the daemon has no reader for the customer's card")
 	}

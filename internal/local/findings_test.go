@@ -40,6 +40,7 @@ func TestFindings(t *testing.T) {
 		{func(s *State) { s.PSAM.Problem = "sam_swapped" }, "psam", checkup.Problem, "sam_swapped"},
 		{func(s *State) { s.LoadSAM = SAM{} }, "load sam", checkup.Problem, "no top-up off line"},
 		{func(s *State) { s.Allowance.Count = 0 }, "allowance", checkup.Warning, "used up"},
+		{func(s *State) { s.Profiles = "cards/x.yaml:3: no" }, "profiles", checkup.Problem, "cards/x.yaml:3: no"},
 		{func(s *State) { s.Card = "no_reader" }, "card reader", checkup.Problem, "no reader"},
 	} {
 		s := good

@@ -148,6 +148,7 @@ type State struct {
 	LoadSAM     SAM       `json:"load_sam"`
 	HasLoadSAM  bool      `json:"load_sam_configured"`
 	Allowance   Allowance `json:"allowance"`
+	Profiles    string    `json:"profiles_broken,omitempty"` // why the folder of profiles is not in force as it is
 }
 
 // Source answers.

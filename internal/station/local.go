@@ -39,6 +39,11 @@ func (s Local) State() local.State {
 	out.LastSync, out.Skew, out.LinkError, out.Certificate = link.LastSync, link.Skew.Milliseconds(), link.LastError, link.CertificateEnd
 	out.PSAM, out.LoadSAM, out.HasLoadSAM = module(st.PSAM), module(st.LoadSAM), s.cfg.LoadSAM != nil
 	out.Allowance = local.Allowance{Known: st.Allowance.Known, Amount: int64(st.Allowance.Amount), Count: st.Allowance.Count}
+	if s.cfg.Profiles != nil {
+		if err := s.cfg.Profiles.Err(); err != nil {
+			out.Profiles = err.Error()
+		}
+	}
 	for _, w := range st.Warnings {
 		out.Warnings = append(out.Warnings, string(w))
 	}

@@ -43,7 +43,8 @@ type Config struct {
 	Software string
 	Clock    func() time.Time
 	Log      *slog.Logger
-	Poll     time.Duration // between hellos; 0: as uplink has it
+	Poll     time.Duration    // between hellos; 0: as uplink has it
+	Profiles *profiles.Folder // nil: those that are built in
 
 	Check Check // of the file before it is opened; nil: Here
 
@@ -59,6 +60,13 @@ type Station struct {
 	Terminal *terminal.Terminal
 
 	cfg Config
+}
+
+func (cfg Config) profiles() terminal.Profiles {
+	if cfg.Profiles == nil {
+		return profiles.Builtin()
+	}
+	return cfg.Profiles
 }
 
 func (cfg Config) storeOptions() store.Options {
@@ -143,7 +151,7 @@ func readSAMs(ctx context.Context, cfg Config) (id money.TerminalID, psam, load 
 	none := func(err error) (money.TerminalID, money.SAMID, money.SAMID, error) {
 		return money.TerminalID{}, money.SAMID{}, money.SAMID{}, err
 	}
-	set := profiles.Builtin().SAMs
+	set := cfg.profiles().Current().SAMs
 	c, err := openWhenIn(ctx, cfg.PSAM)
 	if err != nil {
 		return none(fmt.Errorf("the PSAM: %w", err))
@@ -228,7 +236,7 @@ func Open(cfg Config) (*Station, error) {
 		host = cfg.Host(host)
 	}
 	s.Terminal, err = terminal.New(terminal.Config{
-		Store: st, Card: cfg.Card, PSAM: cfg.PSAM, LoadSAM: cfg.LoadSAM, Profiles: profiles.Builtin(), Host: host,
+		Store: st, Card: cfg.Card, PSAM: cfg.PSAM, LoadSAM: cfg.LoadSAM, Profiles: cfg.profiles(), Host: host,
 		Software: cfg.Software, TestKeys: cfg.TestKeys, SAMs: terminal.SAMPair{PSAM: keys.PSAM, LoadSAM: keys.LoadSAM},
 		Clock: cfg.Clock, Log: cfg.Log,
 	})
