@@ -1,0 +1,68 @@
+package desk
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/dianka/dianka/reader"
+	"github.com/dianka/dianka/reader/twin"
+	"github.com/dianka/dianka/reader/virtual"
+	"github.com/dianka/dianka/simcard/serialreader"
+)
+
+// overSerial is a rig of two simulated readers on serial lines, under the
+// driver that a shop has for real ones.
+type overSerial struct {
+	readers [2]*serialreader.Twin
+	service *twin.Service
+	card    reader.Slot
+	sam     reader.Slot
+}
+
+func newSerial() (rig, error) {
+	r := &overSerial{service: twin.New(twin.Options{Poll: 50 * time.Millisecond})}
+	for i, at := range []*reader.Slot{&r.card, &r.sam} {
+		r.readers[i] = serialreader.NewTwin(serialreader.GemPCTwin)
+		device, err := r.readers[i].PTY()
+		if err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+		if *at, err = r.service.Slot("serial:"+device, device); err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+	}
+	return r, nil
+}
+
+func (r *overSerial) slots() (reader.Slot, reader.Slot) { return r.card, r.sam }
+
+func (r *overSerial) put(_ context.Context, c virtual.Chip) error {
+	r.readers[0].Insert(0, c)
+	return nil
+}
+
+func (r *overSerial) take() error {
+	r.readers[0].Remove(0)
+	return nil
+}
+
+func (r *overSerial) swap(_ context.Context, c virtual.Chip) error {
+	r.readers[0].Insert(0, c)
+	return nil
+}
+
+func (r *overSerial) putSAM(_ context.Context, c virtual.Chip) error {
+	r.readers[1].Insert(0, c)
+	return nil
+}
+
+func (r *overSerial) close() error {
+	err := r.service.Close()
+	for _, t := range r.readers {
+		if t != nil {
+			t.Unplug()
+		}
+	}
+	return err
+}
