@@ -15,6 +15,7 @@ import (
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/pcsc"
+	"github.com/dianka/dianka/reader/serial"
 )
 
 // tool is what all commands share: the flags of the root, and what was opened.
@@ -24,9 +25,10 @@ type tool struct {
 	trace string // --trace
 	wait  time.Duration
 
-	sam     bool          // the command is for a SAM
-	note    string        // what is to be said of the choice of the reader
-	service *pcsc.Service // nil until somebody needs it
+	sam     bool            // the command is for a SAM
+	note    string          // what is to be said of the choice of the reader
+	service *pcsc.Service   // nil until somebody needs it
+	serial  *serial.Service // the same
 	close   []func() error
 }
 
@@ -34,7 +36,7 @@ type tool struct {
 func (t *tool) flags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.BoolVar(&t.json, "json", false, "for machines: one JSON value on standard output; see `cardtool help json`")
-	f.StringVar(&t.name, "reader", "", "the reader: its number, an alias, or any part of its name that fits one only (default $"+readerEnv+", else the only one, or the only one with a card)")
+	f.StringVar(&t.name, "reader", "", "the reader: its number, an alias, or any part of its name that fits one only, or serial:PORT without PC/SC (default $"+readerEnv+", else the only one, or the only one with a card)")
 	f.StringVar(&t.trace, "trace", "", "append every exchange to this file; PINs and keys are taken out")
 	f.DurationVar(&t.wait, "wait", time.Second, "how long to wait for a card")
 	root.RegisterFlagCompletionFunc("reader", func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
