@@ -4,6 +4,6 @@ package desk
 
 import "errors"
 
-func newSerial() (rig, error) {
+func newSerial(int) (rig, error) {
 	return nil, errors.New("simulated serial readers need Linux")
 }

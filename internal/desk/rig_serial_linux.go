@@ -20,10 +20,15 @@ type overSerial struct {
 	sam     reader.Slot
 }
 
-func newSerial() (rig, error) {
-	r := &overSerial{service: twin.New(twin.Options{Poll: 50 * time.Millisecond})}
+func newSerial(baud int) (rig, error) {
+	o := twin.Options{Poll: 50 * time.Millisecond}
+	if baud > 0 {
+		o.Poll = 0 // as in a shop, to be measured
+	}
+	r := &overSerial{service: twin.New(o)}
 	for i, at := range []*reader.Slot{&r.card, &r.sam} {
 		r.readers[i] = serialreader.NewTwin(serialreader.GemPCTwin)
+		r.readers[i].Baud = baud
 		device, err := r.readers[i].PTY()
 		if err != nil {
 			return nil, errors.Join(err, r.close())
@@ -33,6 +38,18 @@ func newSerial() (rig, error) {
 		}
 	}
 	return r, nil
+}
+
+// Traffic is how many bytes went over the lines of a desk with Serial, and how
+// long that took.
+func (d *Desk) Traffic() (bytes int, took time.Duration) {
+	if r, ok := d.rig.(*overSerial); ok {
+		for _, t := range r.readers {
+			n, d := t.Traffic()
+			bytes, took = bytes+n, took+d
+		}
+	}
+	return bytes, took
 }
 
 func (r *overSerial) slots() (reader.Slot, reader.Slot) { return r.card, r.sam }

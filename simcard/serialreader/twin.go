@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/dianka/dianka/reader/virtual"
 )
@@ -62,6 +63,9 @@ type Fault struct {
 // Twin is a simulated reader of the GemPC Twin family.
 type Twin struct {
 	Model Model
+	// Baud makes what comes and goes take its time, at 11 bits for a byte; 0:
+	// none. It is set before the reader is plugged in.
+	Baud int
 
 	bench bench
 	mu    sync.Mutex
@@ -70,6 +74,8 @@ type Twin struct {
 	fail  []Fault
 	told  bool // movements are told
 	heard int  // commands
+	bytes int
+	took  time.Duration
 	wait  chan struct{}
 }
 
@@ -141,6 +147,25 @@ func (t *Twin) Commands() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.heard
+}
+
+// Traffic is how many bytes came and went, and how long that took with Baud.
+func (t *Twin) Traffic() (bytes int, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bytes, t.took
+}
+
+// pace lets so many bytes take their time on the line.
+func (t *Twin) pace(n int) {
+	began := time.Now()
+	if t.Baud > 0 {
+		time.Sleep(time.Duration(n) * 11 * time.Second / time.Duration(t.Baud))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bytes += n
+	t.took += time.Since(began)
 }
 
 // Unplug pulls the reader's plug; the cards lose their power.
@@ -295,6 +320,7 @@ func (t *Twin) due(message byte) Fault {
 // line takes its place: what the card says later is lost.
 func (t *Twin) serve(l io.Writer, f []byte, in <-chan []byte, got *[]byte) error {
 	message, data, n := f[2], f[12:len(f)-1], int(f[7])
+	t.pace(len(f))
 	t.mu.Lock()
 	t.heard++
 	due := t.due(message)
@@ -353,6 +379,7 @@ func (t *Twin) serve(l io.Writer, f []byte, in <-chan []byte, got *[]byte) error
 		l.Write(out[:due.N])
 		return errPulled
 	}
+	t.pace(len(out))
 	_, err := l.Write(out)
 	return err
 }
