@@ -42,6 +42,7 @@ func TestProbe(t *testing.T) {
 		{serialreader.GemPCTwin, "GemPCTwin", true},
 		{serialreader.GemCorePOSPro, "GemCorePOSPro", true},
 		{serialreader.GemCoreSIMPro, "GemCoreSIMPro", true},
+		{serialreader.GemCoreSIMPro2, "GemCoreSIMPro2", true},
 		{serialreader.Model{Firmware: "something new", Slots: 1, Echo: true}, "GemPCTwin", false},
 	} {
 		sim, device := plugged(t, c.sim)
@@ -52,7 +53,7 @@ func TestProbe(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", c.sim.Firmware, err)
 		}
-		if f.Models[0] != c.model || f.Sure != c.sure || f.Firmware != c.sim.Firmware || f.Echo != c.sim.Echo || f.Baud != 115200 || f.Damaged != 2 {
+		if f.Models[0] != c.model || f.Sure != c.sure || f.Firmware != c.sim.Firmware || f.Echo != c.sim.Echo || f.Baud != map[bool]int{false: 115200, true: 9600}[c.sim.Slow] || f.Damaged != 2 {
 			t.Errorf("%s: %+v", c.sim.Firmware, f)
 		}
 		if times, _ := chip.Powered(); times != 0 {
