@@ -175,3 +175,85 @@ func TestCards(t *testing.T) {
 		}
 	})
 }
+
+// TestRaw: bytes as they are, but that a TPDU of T=0 has always a P3, and that
+// what T=0 cannot carry is not sent.
+func TestRaw(t *testing.T) {
+	line := newCable(t, serialreader.GemPCTwin)
+	s := line.slot(twin.Options{Raw: true, Poll: 50 * time.Millisecond}, "")
+	events := s.Events(t.Context())
+	chip := readertest.NewChip(9, true)
+	line.sim.Insert(0, chip)
+	until(t, events, reader.StateCard)
+	card, err := s.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ command, want []byte }{
+		{[]byte{0x80, readertest.InsEcho, 0, 0, 1, 0xAB}, []byte{0x61, 0x01}},
+		{[]byte{0x80, 0xC0, 0, 0, 1}, []byte{0xAB, 0x90, 0x00}},
+		{[]byte{0x80, readertest.InsWho, 0, 0, 0}, []byte{0x6C, 0x01}},
+		{[]byte{0x80, 0x02, 0, 0}, []byte{0x6D, 0x00}},
+	} {
+		if r, err := card.Transmit(t.Context(), c.command); err != nil || !bytes.Equal(r, c.want) {
+			t.Errorf("%X: got %X, %v; want %X", c.command, r, err, c.want)
+		}
+	}
+	n := line.sim.Commands()
+	if _, err := card.Transmit(t.Context(), make([]byte, 300)); !errors.Is(err, apdu.ErrExtendedT0) || apdu.MayHaveExecuted(err) {
+		t.Errorf("longer than T=0 takes: %v", err)
+	}
+	if now := line.sim.Commands(); now > n+1 { // but for asking what is in
+		t.Errorf("%d commands were sent", now-n)
+	}
+}
+
+// TestSlotsOfOneReader: two cards in one reader do not hinder each other, and
+// one slot's end takes its own card's power only.
+func TestSlotsOfOneReader(t *testing.T) {
+	line := newCable(t, serialreader.GemCoreSIMPro)
+	v := twin.New(twin.Options{Poll: 50 * time.Millisecond})
+	defer v.Close()
+	var slots [2]reader.Slot
+	var cards [2]reader.Card
+	var chips [2]*readertest.Chip
+	for i, rest := range []string{":GemCoreSIMPro", ":GemCoreSIMPro:2"} {
+		var err error
+		if slots[i], err = v.Slot("serial:"+rest, line.path+rest); err != nil {
+			t.Fatal(err)
+		}
+		chips[i] = readertest.NewChip(byte(i), i == 0)
+		events := slots[i].Events(t.Context())
+		line.sim.Insert(i, chips[i])
+		until(t, events, reader.StateCard)
+		if cards[i], err = slots[i].Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		for i, c := range cards {
+			r, err := apdu.Send(t.Context(), c, apdu.Command{CLA: 0x80, INS: readertest.InsWho, Ne: 256})
+			if err != nil || len(r.Data) != 1 || r.Data[0] != byte(i) {
+				t.Fatalf("slot %d: %X, %v", i, r.Bytes(), err)
+			}
+		}
+	}
+	if _, err := v.Slot("again", line.path+":GemCoreSIMPro:2"); !errors.Is(err, reader.ErrBusy) {
+		t.Errorf("a slot opened twice: %v", err)
+	}
+	if _, err := v.Slot("other", line.path); !errors.Is(err, reader.ErrBusy) {
+		t.Errorf("a line as another model: %v", err)
+	}
+	slots[1].Close()
+	for late := time.Now().Add(15 * time.Second); ; time.Sleep(5 * time.Millisecond) { // a chip announces nothing
+		if _, on := chips[1].Powered(); !on {
+			break
+		}
+		if time.Now().After(late) {
+			t.Fatal("the card of a closed slot keeps its power")
+		}
+	}
+	if err := sends(t, cards[0]); err != nil {
+		t.Errorf("the other slot: %v", err)
+	}
+}
