@@ -15,13 +15,23 @@ import (
 	"github.com/dianka/dianka/internal/config"
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/pcsc"
+	"github.com/dianka/dianka/reader/serial"
 )
 
 // Environment of the tool.
 const (
 	readerEnv  = "CARDTOOL_READER"
 	aliasesEnv = "CARDTOOL_ALIASES"
+	readersEnv = "CARDTOOL_READER_CONF" // folder of pcscd's own --config, for a service that was started with one
 )
+
+// serialConf is the folder in which pcscd's serial readers are configured.
+func serialConf() string {
+	if dir := os.Getenv(readersEnv); dir != "" {
+		return dir
+	}
+	return serial.ReaderConf
+}
 
 // pcscService is the PC/SC service of this machine, bytes as they are. It ends
 // with the process: to wait for the end of its watcher would only cost time.
@@ -59,7 +69,7 @@ func (t *tool) slot(ctx context.Context) (reader.Slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	slot, err := reader.Backends{"pcsc": t.pcscSlot, "sim": simSlot}.Open(full)
+	slot, err := reader.Backends{"pcsc": t.pcscSlot, "serial": t.serialSlot, "sim": simSlot}.Open(full)
 	if err != nil {
 		return nil, err
 	}

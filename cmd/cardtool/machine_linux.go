@@ -78,17 +78,9 @@ func pcscDaemon(ctx context.Context) checkup.Daemon {
 // readerConfigs are the files in which serial readers are configured
 // (reader.conf(5)); another folder can be named for a trial.
 func readerConfigs() []string {
-	dir := os.Getenv(readersEnv)
-	if dir == "" {
-		dir = "/etc/reader.conf.d"
-	}
-	list, _ := filepath.Glob(filepath.Join(dir, "*"))
+	list, _ := filepath.Glob(filepath.Join(serialConf(), "*"))
 	return list
 }
-
-// readersEnv names the folder of pcscd's own --config, for a service that was
-// started with one.
-const readersEnv = "CARDTOOL_READER_CONF"
 
 // serialPorts gives the terminal devices that the files name, and who has them
 // open; of other users' programs root alone sees that.

@@ -15,7 +15,7 @@ import (
 
 func newReaderCommand(t *tool) *cobra.Command {
 	cmd := &cobra.Command{Use: "reader", Short: "A reader itself, whatever is in it", Args: cobra.NoArgs, RunE: cli.Group}
-	cmd.AddCommand(newReaderInfoCommand(t))
+	cmd.AddCommand(newReaderInfoCommand(t), newReaderTestCommand(t))
 	return cmd
 }
 
@@ -58,13 +58,17 @@ func newReaderInfoCommand(t *tool) *cobra.Command {
 				return err
 			}
 			i := pcsc.Info{Name: full}
-			if isSim(full) {
+			if isSim(full) || strings.HasPrefix(full, "serial:") {
 				slot, err := t.slot(cmd.Context())
 				if err != nil {
 					return err
 				}
 				i.State = (<-slot.Events(cmd.Context())).State
-				t.remark(cmd, "a simulated reader has no driver to ask")
+				if isSim(full) {
+					t.remark(cmd, "a simulated reader has no driver to ask")
+				} else {
+					t.remark(cmd, "cardtool reader test tells what is on a serial line")
+				}
 			} else {
 				s, err := t.pcscService()
 				if err != nil {

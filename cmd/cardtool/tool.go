@@ -17,6 +17,7 @@ import (
 	"github.com/dianka/dianka/internal/cli"
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/pcsc"
+	"github.com/dianka/dianka/reader/serial"
 )
 
 // tool is what all commands share: the flags of the root, and what was opened.
@@ -27,11 +28,12 @@ type tool struct {
 	own   string // --profiles
 	wait  time.Duration
 
-	sam     bool          // the command is for a SAM
-	note    string        // what is to be said of the choice of the reader
-	in      *bufio.Reader // standard input, once a PIN was read from it
-	known   *profiles.Set // once they were wanted
-	service *pcsc.Service // nil until somebody needs it
+	sam     bool            // the command is for a SAM
+	note    string          // what is to be said of the choice of the reader
+	in      *bufio.Reader   // standard input, once a PIN was read from it
+	known   *profiles.Set   // once they were wanted
+	service *pcsc.Service   // nil until somebody needs it
+	serial  *serial.Service // the same
 	close   []func() error
 }
 
@@ -39,7 +41,7 @@ type tool struct {
 func (t *tool) flags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.BoolVar(&t.json, "json", false, "for machines: one JSON value on standard output; see `cardtool help json`")
-	f.StringVar(&t.name, "reader", "", "the reader: its number, an alias, or any part of its name that fits one only (default $"+readerEnv+", else the only one, or the only one with a card)")
+	f.StringVar(&t.name, "reader", "", "the reader: its number, an alias, or any part of its name that fits one only, or serial:PORT without PC/SC (default $"+readerEnv+", else the only one, or the only one with a card)")
 	f.StringVar(&t.trace, "trace", "", "append every exchange to this file; PINs and keys are taken out")
 	f.StringVar(&t.own, "profiles", profilesDir(), "folder with profiles beside those built in or in their place (default $"+profilesEnv+", else "+profiles.DefaultDir+" where it is)")
 	f.DurationVar(&t.wait, "wait", time.Second, "how long to wait for a card")

@@ -33,7 +33,7 @@ type Config struct {
 	Utility          string        `yaml:"utility" doc:"address of the utility, https://host:port"`
 	Shop             string        `yaml:"shop" doc:"name of the shop on the screens; may be empty"`
 	Screens          ScreensConfig `yaml:"screens" doc:"who may see the screens"`
-	Readers          ReadersConfig `yaml:"readers" doc:"card readers, pcsc:<name> or any part of the name that fits one reader only; kioskd readers lists them"`
+	Readers          ReadersConfig `yaml:"readers" doc:"card readers: pcsc:<name> or any part of the name that fits one reader only, which kioskd readers lists; or serial:<device>[:<model>[:<slot>]] for one on a serial line without PC/SC, which cardtool reader test finds out"`
 	Profiles         string        `yaml:"profiles" doc:"folder with profiles of cards, SAMs and readers beside those built in or in their place (cards/, sams/, readers/); read again by itself when it changes. It may be missing; empty for none"`
 	Printer          PrinterConfig `yaml:"printer" doc:"the receipt printer, see docs/printer.md"`
 	Slips            SlipsConfig   `yaml:"slips" doc:"what slips look like and when they are printed"`

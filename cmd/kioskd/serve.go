@@ -18,6 +18,7 @@ import (
 	"github.com/dianka/dianka/kiosk"
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/pcsc"
+	"github.com/dianka/dianka/reader/serial"
 	"github.com/dianka/dianka/store"
 )
 
@@ -145,12 +146,17 @@ func runScreens(ctx context.Context, screens *kiosk.Server, line net.Listener, t
 
 // station opens the readers. The function gives them back.
 func (c Config) station(log *slog.Logger) (station.Config, func(), error) {
+	lines := serial.New(serial.Options{Log: log})
+	free := func() { lines.Close() }
+	slots := reader.Backends{"serial": lines.Slot}
 	service, err := pcsc.New(pcsc.Options{Wait: true})
-	if err != nil {
-		return station.Config{}, nil, err
+	if err != nil { // not built in, which a terminal with serial readers does without
+		none := err
+		slots["pcsc"] = func(string) (reader.Slot, error) { return nil, none }
+	} else {
+		slots["pcsc"] = service.Slot
+		free = func() { lines.Close(); service.Close() }
 	}
-	free := func() { service.Close() }
-	slots := reader.Backends{"pcsc": service.Slot}
 	sc := station.Config{
 		Dir: c.State, Copy: c.Copy, Utility: c.Utility, TestKeys: c.TestKeys, Software: "kioskd " + version, Log: log, Check: station.Self(),
 		Profiles: profiles.Watch(c.Profiles),

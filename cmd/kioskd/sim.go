@@ -20,6 +20,7 @@ import (
 	"github.com/dianka/dianka/internal/station"
 	"github.com/dianka/dianka/kiosk"
 	"github.com/dianka/dianka/reader/pcsc"
+	"github.com/dianka/dianka/reader/serial"
 	"github.com/dianka/dianka/store"
 )
 
@@ -34,7 +35,7 @@ type sim struct {
 
 func (s *sim) flags(f *pflag.FlagSet) {
 	f.BoolVar(&s.on, "sim", false, "the whole system on one desk, with simulated cards and test keys")
-	f.StringVar(&s.reader, "reader", "sim", "of --sim: sim; pcsc for the real reader, or a virtual one when there is none; pcsc:<name> for one of several")
+	f.StringVar(&s.reader, "reader", "sim", "of --sim: sim; pcsc for the real reader, or a virtual one when there is none; pcsc:<name> for one of several; serial:<device> for one on a serial line")
 	f.StringVar(&s.state, "state", ".state", "of --sim: folder of all state; the next start goes on from it")
 	f.StringVar(&s.listen, "listen", "127.0.0.1:8095", "of --sim: loopback address of the screens")
 	f.TextVar(&s.level, "log-level", slog.LevelError, "of --sim: DEBUG, INFO, WARN or ERROR")
@@ -56,8 +57,8 @@ func people() []person {
 
 func (s *sim) run(cmd *cobra.Command) (err error) {
 	ctx := cmd.Context()
-	if s.reader != "sim" && s.reader != "pcsc" && !strings.HasPrefix(s.reader, "pcsc:") {
-		return fmt.Errorf("%w: --reader is sim, pcsc or pcsc:<name>, not %q", cli.ErrUsage, s.reader)
+	if s.reader != "sim" && s.reader != "pcsc" && !strings.HasPrefix(s.reader, "pcsc:") && !strings.HasPrefix(s.reader, "serial:") {
+		return fmt.Errorf("%w: --reader is sim, pcsc, pcsc:<name> or serial:<device>, not %q", cli.ErrUsage, s.reader)
 	}
 	lock, err := filelock.Acquire(filepath.Join(s.state, "utility")) // as utilityd does, whose tools may look at a desk's utility
 	if err != nil {
@@ -136,6 +137,13 @@ func (s *sim) explain(err error) error {
 func (s *sim) chooseReaders(ctx context.Context, o *desk.Options) (what string, free func(), err error) {
 	if s.reader == "sim" {
 		return "simulated, in this program; cards are put in on the page", func() {}, nil
+	}
+	if rest, ok := strings.CutPrefix(s.reader, "serial:"); ok {
+		lines := serial.New(serial.Options{Log: o.Log})
+		if o.Card, err = lines.Slot(rest); err != nil {
+			return "", nil, errors.Join(err, lines.Close())
+		}
+		return o.Card.Name() + ", as --reader says; put test cards in by hand. The SAM is simulated", func() { lines.Close() }, nil
 	}
 	name, why, err := s.realReader(ctx)
 	if err != nil {

@@ -31,7 +31,7 @@ import (
 func main() {
 	private.Inside()
 	dir := flag.String("dir", "", "folder on the disk to measure; empty: that of temporary files")
-	only := flag.String("only", "redemption,pcsc,commits,intake,start,screen,cardtool", "what to measure")
+	only := flag.String("only", "redemption,pcsc,serial,commits,intake,start,screen,cardtool", "what to measure")
 	profile := flag.String("cpuprofile", "", "write a CPU profile to this file")
 	idle := flag.String("idle", "", "be a terminal at rest on this folder (the program starts itself so)")
 	flag.Parse()
@@ -77,7 +77,7 @@ func run(ctx context.Context, parent, only string) error {
 		name string
 		do   func(context.Context, string) error
 	}{
-		{"redemption", redemption}, {"pcsc", redemptionPCSC}, {"commits", commits}, {"intake", intake}, {"start", start}, {"screen", screen}, {"cardtool", cardtoolSpeed},
+		{"redemption", redemption}, {"pcsc", redemptionPCSC}, {"serial", redemptionSerial}, {"commits", commits}, {"intake", intake}, {"start", start}, {"screen", screen}, {"cardtool", cardtoolSpeed},
 	} {
 		if !slices.Contains(strings.Split(only, ","), part.name) {
 			continue

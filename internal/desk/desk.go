@@ -41,6 +41,8 @@ type Options struct {
 	Dir      string        // state; a desk opened again on it goes on
 	PCSC     bool          // behind a real pcscd of its own, else in process
 	PCSCDir  string        // where that pcscd lives; the same for every desk of a process, whose client library knows one; empty: in Dir
+	Serial   bool          // simulated readers on serial lines, under our own driver
+	Baud     int           // with Serial: bytes take their time on the lines; 0: none
 	Card     reader.Slot   // a real reader for the customer's card, which the caller closes; then PCSC does not count and the SAM is simulated
 	Cut      bool          // the line is cut from the beginning; only an enrolled terminal can start so
 	Reenrol  bool          // the terminal is enrolled again, as after its file was made anew
@@ -211,6 +213,8 @@ func (d *Desk) openCards(ctx context.Context) error {
 			d.o.PCSCDir = filepath.Join(d.o.Dir, "pcscd")
 		}
 		d.rig, err = newPCSC(ctx, d.o.PCSCDir)
+	case d.o.Serial:
+		d.rig, err = newSerial(d.o.Baud)
 	default:
 		d.rig = newInProcess()
 	}

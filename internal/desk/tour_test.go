@@ -14,6 +14,8 @@ import (
 func TestTour(t *testing.T) {
 	t.Run("in process T=1", func(t *testing.T) { tour(t, Options{}) })
 	t.Run("in process T=0", func(t *testing.T) { tour(t, Options{T0: true}) })
+	t.Run("on serial lines T=1", func(t *testing.T) { tour(t, Options{Serial: true}) })
+	t.Run("on serial lines T=0", func(t *testing.T) { tour(t, Options{Serial: true, T0: true}) })
 }
 
 func tour(t *testing.T, o Options) {

@@ -146,6 +146,31 @@ func TestNoAllocation(t *testing.T) {
 	}
 }
 
+// late is a line on which the answer to an earlier command, and one of another
+// slot, come before the right one.
+type late struct{ *answering }
+
+func (l *late) Write(b []byte) (int, error) {
+	var out []byte
+	out = appendFrame(out, message{kind: answers(b[2]), seq: b[8] - 1, slot: b[7], data: []byte("late")})
+	out = appendFrame(out, message{kind: answers(b[2]), seq: b[8], slot: b[7] + 1, data: []byte("other")})
+	l.out <- appendFrame(out, message{kind: answers(b[2]), seq: b[8], slot: b[7], data: []byte("right")})
+	return len(b), nil
+}
+
+// The answer to another question is no answer: it would be taken for what a
+// card said to a command that moves value.
+func TestLateAnswer(t *testing.T) {
+	p := &port{wire: line.NewWire(line.Line{ReadWriteCloser: &late{&answering{out: make(chan []byte, 1)}}})}
+	defer p.wire.Close()
+	for range 3 {
+		m, err := p.command(nil, time.Now().Add(time.Minute), time.Minute, message{kind: xfrBlock, data: []byte{1}})
+		if err != nil || string(m.data) != "right" {
+			t.Errorf("%q, %v", m.data, err)
+		}
+	}
+}
+
 // At 115200 baud, 8 bits and two stop bits, a line carries 10,472 bytes a
 // second each way.
 func BenchmarkCommand(b *testing.B) {

@@ -68,18 +68,31 @@ func (s *slot) news(state reader.State, atr []byte, cause error, steps uint32) {
 }
 
 func (s *slot) errorf(op string, kind, cause error) *reader.Error {
-	e := &reader.Error{Slot: s.name, Op: op, Kind: kind, Cause: cause}
+	return &reader.Error{Slot: s.name, Op: op, Kind: kind, Cause: cause, Hint: hint(cause)}
+}
+
+// Explain makes what went wrong with a line into an error of a reader, with
+// what a person can do next.
+func Explain(name, op string, cause error) *reader.Error {
+	kind := reader.ErrLost
+	if errors.Is(cause, line.ErrInUse) {
+		kind = reader.ErrBusy
+	}
+	return &reader.Error{Slot: name, Op: op, Kind: kind, Cause: cause, Hint: hint(cause)}
+}
+
+func hint(cause error) string {
 	switch {
 	case errors.Is(cause, line.ErrInUse):
-		e.Hint = "another program, perhaps pcscd, holds the line; stop it, or use the reader through PC/SC"
+		return "another program, perhaps pcscd, holds the line; stop it, or use the reader through PC/SC"
 	case errors.Is(cause, fs.ErrNotExist):
-		e.Hint = "there is no such line; check the cable, and the name"
+		return "there is no such line; check the cable, and the name"
 	case errors.Is(cause, fs.ErrPermission):
-		e.Hint = "this user may not use the line; add it to the group that owns it (dialout)"
+		return "this user may not use the line; add it to the group that owns it (dialout)"
 	case errors.Is(cause, ErrNoReader), errors.Is(cause, ErrSilent):
-		e.Hint = "check that the reader is plugged in, has power, and is of this model"
+		return "check that the reader is plugged in, has power, and is of this model; cardtool reader test tells what answers"
 	}
-	return e
+	return ""
 }
 
 // Open implements reader.Slot. A ctx that ends first gives an error whose kind

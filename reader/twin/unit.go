@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -158,7 +159,15 @@ func (u *unit) session() error {
 	tick := time.NewTicker(u.o.Poll)
 	defer tick.Stop()
 	for {
-		if now := u.used(); len(now) > 0 {
+		now := u.used()
+		for _, s := range served {
+			if !slices.Contains(now, s) && s.powered && len(now) > 0 { // closed, and others are not
+				if err := u.powerOff(s); err != nil {
+					return err
+				}
+			}
+		}
+		if len(now) > 0 {
 			served = now
 		}
 		for _, s := range served {
@@ -483,6 +492,9 @@ func (u *unit) open(j *job) *reader.Error {
 	return s.errorf("open", reader.ErrMute, err)
 }
 
+// maxTPDU is a header and the most data that T=0 takes to a card.
+const maxTPDU = 5 + apdu.MaxShortData
+
 // defaultFiDi is F=372, D=1.
 const defaultFiDi = 0x11
 
@@ -615,6 +627,12 @@ func (u *unit) exchange(j *job) *reader.Error {
 		j.answer, err = c.link.Exchange(context.Background(), j.answer[:0], j.command)
 		executed = apdu.MayHaveExecuted(err)
 	} else {
+		if len(j.command) == 4 { // a TPDU has P3
+			j.command = append(j.command, 0)
+		}
+		if len(j.command) > maxTPDU {
+			return s.errorf("transmit", reader.ErrGarbled, apdu.ErrExtendedT0)
+		}
 		var m message
 		m, err = u.ask(s, c.dead, j.deadline, c.wait, message{kind: xfrBlock, data: j.command})
 		j.answer = append(j.answer[:0], m.data...)

@@ -10,6 +10,10 @@ func (t *Twin) PTY() (device string, err error) {
 		return "", err
 	}
 	t.mu.Lock()
+	t.speed = func() int {
+		n, _ := d.Speed()
+		return n
+	}
 	t.line = d // so that an Unplug before Serve holds
 	t.mu.Unlock()
 	go t.Serve(d)

@@ -45,7 +45,7 @@ type card struct {
 	chip virtual.Chip
 	atr  apdu.ATR
 	on   bool
-	fast bool // a PPS was agreed
+	fidi byte // the speed that the card speaks, by TA1's coding
 	used bool // something other than a PPS was said since reset
 	t1   *blocks
 }
@@ -57,7 +57,12 @@ func (c *card) power() []byte {
 		return nil
 	}
 	c.atr, _ = apdu.ParseATR(atr) // what can be read of a bad one is what the terminal reads of it
-	c.on, c.fast, c.used, c.t1 = true, false, false, nil
+	c.on, c.used, c.t1, c.fidi = true, false, nil, slow
+	if c.atr.Specific && !c.atr.Implicit { // at once as TA1 says
+		if ta := c.atr.Groups[0].TA; ta != nil {
+			c.fidi = *ta
+		}
+	}
 	if c.isT1() {
 		c.t1 = newBlocks(c.atr.CRC)
 	}
@@ -73,15 +78,18 @@ func (c *card) isT1() bool {
 
 // fate is what became of a card in an exchange.
 type fate struct {
-	silent bool         // it says nothing
+	silent bool         // it says nothing, until the host's patience ends
+	mute   bool         // it says nothing, and the reader says so
 	gone   bool         // it left
 	to     virtual.Chip // and this one came
 }
 
 // exchange carries a TPDU to the card: T=0, a block of T=1, or a PPS.
 func (c *card) exchange(tpdu []byte) ([]byte, fate) {
-	if !c.used && isPPS(tpdu) {
-		c.fast = true
+	if !c.used && isPPS(tpdu) && !c.atr.Specific {
+		if ta := c.atr.Groups[0].TA; tpdu[1]&0x10 != 0 && ta != nil && tpdu[2] == *ta {
+			c.fidi = *ta
+		}
 		return tpdu, fate{}
 	}
 	c.used = true
@@ -109,6 +117,9 @@ func (c *card) exchange(tpdu []byte) ([]byte, fate) {
 	}
 	return r, f
 }
+
+// slow is F=372, D=1.
+const slow = 0x11
 
 // isPPS: ISO/IEC 7816-3 clause 9.2.
 func isPPS(b []byte) bool {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/dianka/dianka/reader/virtual"
 )
@@ -21,15 +22,17 @@ type Model struct {
 	Firmware string // what the escape 02 answers
 	Slots    int    // 1, 2 or 5
 	Echo     bool   // sends each command back before its answer
+	Slow     bool   // wakes up at 9600 baud, until it is told otherwise
 }
 
 // Models of the family (readers.md section 5). The firmware strings' forms are
 // those of the makers, their versions made up.
 var (
-	GemPCTwin     = Model{"GemTwRC2-V2.10-GR02", 1, true}
-	GemPCPinPad   = Model{"GemPPC2-V1.00-GP01", 1, true}
-	GemCorePOSPro = Model{"GemCorePOS Pro V1.00", 5, false}
-	GemCoreSIMPro = Model{"GemCoreSIM Pro V1.00", 2, false}
+	GemPCTwin      = Model{"GemTwRC2-V2.10-GR02", 1, true, false}
+	GemPCPinPad    = Model{"GemPPC2-V1.00-GP01", 1, true, false}
+	GemCorePOSPro  = Model{"GemCorePOS Pro V1.00", 5, false, false}
+	GemCoreSIMPro  = Model{"GemCoreSIM Pro V1.00", 2, false, false}
+	GemCoreSIMPro2 = Model{"GemCoreSIM Pro2 V1.00", 2, false, true}
 )
 
 // FaultKind is a way to fail.
@@ -62,6 +65,13 @@ type Fault struct {
 // Twin is a simulated reader of the GemPC Twin family.
 type Twin struct {
 	Model Model
+	// Baud makes what comes and goes take its time, at 11 bits for a byte; 0:
+	// none. It is set before the reader is plugged in.
+	Baud int
+	// OnlyAt is the one voltage, by its code, at which cards answer; 0: any.
+	OnlyAt byte
+	// DeafToPPS are cards that do not answer when their speed is chosen.
+	DeafToPPS bool
 
 	bench bench
 	mu    sync.Mutex
@@ -70,12 +80,19 @@ type Twin struct {
 	fail  []Fault
 	told  bool // movements are told
 	heard int  // commands
+	bytes int
+	speed func() int // of the terminal's end of the line; nil: not known
+	own   int        // our speed
+	took  time.Duration
 	wait  chan struct{}
 }
 
 type slot struct {
 	card  *card
 	moved []byte // movements not told yet: 2 out, 3 in
+
+	parameters []byte // set since reset; nil: those of reset
+	protocol   byte
 }
 
 // Message types of CCID.
@@ -143,6 +160,25 @@ func (t *Twin) Commands() int {
 	return t.heard
 }
 
+// Traffic is how many bytes came and went, and how long that took with Baud.
+func (t *Twin) Traffic() (bytes int, took time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bytes, t.took
+}
+
+// pace lets so many bytes take their time on the line.
+func (t *Twin) pace(n int) {
+	began := time.Now()
+	if t.Baud > 0 {
+		time.Sleep(time.Duration(n) * 11 * time.Second / time.Duration(t.Baud))
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bytes += n
+	t.took += time.Since(began)
+}
+
 // Unplug pulls the reader's plug; the cards lose their power.
 func (t *Twin) Unplug() {
 	t.mu.Lock()
@@ -165,7 +201,10 @@ func (t *Twin) Unplug() {
 // Serve plugs the reader into a line, and returns when the line has ended.
 func (t *Twin) Serve(l io.ReadWriteCloser) error {
 	t.mu.Lock()
-	t.line = l
+	t.line, t.own = l, 115200
+	if t.Model.Slow {
+		t.own = 9600
+	}
 	t.mu.Unlock()
 	defer t.Unplug()
 	in := make(chan []byte)
@@ -212,6 +251,9 @@ func (t *Twin) Serve(l io.ReadWriteCloser) error {
 			continue
 		}
 		got = rest
+		if t.speed != nil && t.speed() != t.own { // bits that are nothing
+			continue
+		}
 		if err := t.serve(l, f, in, &got); err != nil {
 			return err
 		}
@@ -295,6 +337,7 @@ func (t *Twin) due(message byte) Fault {
 // line takes its place: what the card says later is lost.
 func (t *Twin) serve(l io.Writer, f []byte, in <-chan []byte, got *[]byte) error {
 	message, data, n := f[2], f[12:len(f)-1], int(f[7])
+	t.pace(len(f))
 	t.mu.Lock()
 	t.heard++
 	due := t.due(message)
@@ -353,7 +396,11 @@ func (t *Twin) serve(l io.Writer, f []byte, in <-chan []byte, got *[]byte) error
 		l.Write(out[:due.N])
 		return errPulled
 	}
+	t.pace(len(out))
 	_, err := l.Write(out)
+	if message == escape && len(data) == 3 && data[0] == 1 && data[1] == 0x10 {
+		t.own = 115200 // after the answer
+	}
 	return err
 }
 
@@ -381,6 +428,21 @@ func reply(f []byte, kind, status, code byte, data []byte) []byte {
 		x ^= v
 	}
 	return append(b, x)
+}
+
+// understand reports whether card and reader speak at one speed, and in the
+// protocol that the card awaits.
+func (t *Twin) understand(n int, c *card, tpdu []byte) bool {
+	if !c.used && isPPS(tpdu) {
+		return !t.DeafToPPS
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	fidi, protocol := byte(slow), byte(0)
+	if s := t.slots[n]; s.parameters != nil {
+		fidi, protocol = s.parameters[0], s.protocol
+	}
+	return fidi == c.fidi && (protocol == 1) == c.isT1()
 }
 
 func (t *Twin) carryOut(f []byte, message byte, n int, data []byte, due Fault, in <-chan []byte, got *[]byte) []byte {
@@ -425,6 +487,9 @@ func (t *Twin) carryOut(f []byte, message byte, n int, data []byte, due Fault, i
 			t.mu.Unlock()
 			return reply(f, kind, at(), 0, nil)
 		}
+		if len(data) == 3 && data[0] == 1 && data[1] == 0x10 && t.Model.Slow {
+			return reply(f, kind, at(), 0, nil)
+		}
 		return reply(f, kind, failed|at(), unsupported, nil)
 	case powerOff:
 		if c != nil {
@@ -442,6 +507,9 @@ func (t *Twin) carryOut(f []byte, message byte, n int, data []byte, due Fault, i
 		if l := map[byte]int{0: 5, 1: 7}[f[9]]; len(data) != l {
 			return reply(f, kind, failed|at(), badLength, nil)
 		}
+		t.mu.Lock()
+		t.slots[n].parameters, t.slots[n].protocol = append([]byte(nil), data...), f[9]
+		t.mu.Unlock()
 		b := reply(f, kind, at(), 0, data)
 		b[11] = f[9]
 		b[len(b)-1] ^= f[9]
@@ -461,17 +529,24 @@ func (t *Twin) carryOut(f []byte, message byte, n int, data []byte, due Fault, i
 	t.wait = moved
 	t.mu.Unlock()
 	t.bench.do(c.chip, func() {
+		if message == powerOn && t.OnlyAt != 0 && f[9] != t.OnlyAt {
+			done <- answer{fate: fate{silent: true}}
+			return
+		}
 		if message == powerOn {
 			fresh := &card{chip: c.chip}
 			atr := fresh.power()
 			t.mu.Lock()
 			if t.slots[n].card == c {
-				on := fresh.on
 				*c = *fresh
-				c.on = on
+				t.slots[n].parameters, t.slots[n].protocol = nil, 0
 			}
 			t.mu.Unlock()
 			done <- answer{data: atr, fate: fate{silent: atr == nil}}
+			return
+		}
+		if !t.understand(n, c, data) {
+			done <- answer{fate: fate{mute: true}}
 			return
 		}
 		r, end := c.exchange(data)
@@ -491,7 +566,7 @@ func (t *Twin) carryOut(f []byte, message byte, n int, data []byte, due Fault, i
 				return reply(f, kind, failed|at(), byte(due.N), nil)
 			}
 			if a.fate.silent || a.data == nil {
-				if message == xfrBlock {
+				if message == xfrBlock && !a.fate.mute {
 					done = nil // until the host's patience ends
 					continue
 				}
