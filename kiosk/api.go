@@ -365,7 +365,7 @@ func (s *Server) getTransaction(w http.ResponseWriter, r *http.Request) {
 	n, err := journal.ParseName(r.PathValue("id"))
 	// The kiosk is told of what the card in the reader just settled, since who
 	// holds the card holds the slip, and of nothing else.
-	mine := err == nil && s.door.caller(r, false).kiosk && slices.Contains(s.cfg.Terminal.Status().Card.Settled, n)
+	mine := err == nil && s.door.caller(r, false).kiosk && slices.Contains(s.settled(s.cfg.Terminal.Status().Card), n)
 	if err := s.staffOnly(r); err != nil && !mine {
 		s.refuse(w, r, err, CodeInternal)
 		return

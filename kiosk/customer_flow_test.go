@@ -294,6 +294,13 @@ func TestBrowserKioskCounterHasTheCard(t *testing.T) {
 	f.with(func() { f.status.Busy, f.gate = false, nil })
 	b.Says("card-balance", "¥170.00")
 	b.Says("choose-refusal", "刚才动过")
+
+	// A card from stock is no use to a customer, until the counter sells it.
+	f.insert(cardB)
+	f.with(func() { f.status.Card.Stock = true })
+	b.See("trouble-sentence")
+	f.with(func() { f.status.Card.Stock, f.status.Busy = false, true })
+	b.See("working")
 	b.Quiet()
 }
 

@@ -277,6 +277,21 @@ func (s *Server) keyOf(rc terminal.Receipt) slipKey {
 	return k
 }
 
+// settled lists what the card in the reader just settled, by the numbers that
+// people hold: the first load of a sale, the load of a claim and the debit of a
+// void have no slip of their own.
+func (s *Server) settled(c terminal.CardView) []journal.Name {
+	list := make([]journal.Name, 0, len(c.Settled))
+	for _, n := range c.Settled {
+		rc, err := s.cfg.Terminal.Transaction(n)
+		if err == nil && !rc.Parent.IsZero() && (rc.Kind == journal.KindTopUp || rc.Kind == journal.KindVoidDebit) {
+			n = rc.Parent.Of(n.Terminal)
+		}
+		list = append(list, n)
+	}
+	return list
+}
+
 // printSettled prints the slip of what the card in the reader just settled,
 // once for each, until ctx ends.
 func (s *Server) printSettled(ctx context.Context) {
@@ -285,7 +300,7 @@ func (s *Server) printSettled(ctx context.Context) {
 	}
 	changes := s.cfg.Terminal.Changes(ctx)
 	for {
-		for _, n := range s.cfg.Terminal.Status().Card.Settled {
+		for _, n := range s.settled(s.cfg.Terminal.Status().Card) {
 			rc, err := s.cfg.Terminal.Transaction(n)
 			if err != nil {
 				s.log.Error("the slip of a settled transaction", "slip", n, "err", err)
@@ -317,7 +332,7 @@ func (s *Server) slipOf(r *http.Request, act bool) (caller, terminal.Receipt, er
 	mine := false
 	if err == nil && c.kiosk {
 		rec, ok := s.spool.get(slipKey{name: n})
-		mine = ok && rec.session == c.s && time.Since(rec.at) < ownSlip || slices.Contains(s.cfg.Terminal.Status().Card.Settled, n)
+		mine = ok && rec.session == c.s && time.Since(rec.at) < ownSlip || slices.Contains(s.settled(s.cfg.Terminal.Status().Card), n)
 	}
 	if !mine {
 		if err := s.staffOnly(r); err != nil {

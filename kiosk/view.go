@@ -68,7 +68,7 @@ func (s *Server) cardView(c terminal.CardView, full bool) cardView {
 		if c.State == terminal.CardReady {
 			v.Balance = &c.Balance
 		}
-		for _, n := range c.Settled {
+		for _, n := range s.settled(c) {
 			v.Settled = append(v.Settled, n.String())
 		}
 	}

@@ -318,6 +318,7 @@ func (t *Terminal) decide(ctx context.Context, d store.Draft) (ref journal.Ref, 
 	out := journal.Decided{Result: journal.Unknown, Reason: journal.ReasonHostUnreachable}
 	if err != nil {
 		t.log.Info("no answer", "name", name, "err", err)
+		t.unanswered.Store(true) // whoever stands at the counter is not made to wait for questions about others
 	} else {
 		out = decided(a)
 	}

@@ -64,6 +64,44 @@ func (w *world) pending(b journal.Body) journal.Name {
 	return e[0].Name
 }
 
+// TestUnansweredIsAskedAtOnce: what a customer waits for at the counter is asked
+// as soon as it can be, whatever was asked shortly before; but only once, then
+// at the pace of all others.
+func TestUnansweredIsAskedAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.shift()
+	for range 2 {
+		w.host.fail = errors.New("the line is cut")
+		r := bill()
+		r.Again = account
+		rc, err := w.term.PayBill(w.ctx, r)
+		if err != nil || rc.Result != journal.Unknown {
+			t.Fatalf("%+v, %v", rc.Transaction, err)
+		}
+		w.host.fail = nil
+		if err := w.term.Maintain(w.ctx); err != nil {
+			t.Fatal(err)
+		}
+		if rc = w.transaction(rc.Name); rc.Result != journal.NotDone {
+			t.Errorf("%s is %d", rc.Name, rc.Result)
+		}
+	}
+	w.host.fail = errors.New("the line is cut")
+	r := bill()
+	r.Again = account
+	if _, err := w.term.PayBill(w.ctx, r); err != nil {
+		t.Fatal(err)
+	}
+	asked := len(w.host.asks)
+	w.host.fail, w.host.lose = nil, 9
+	for range 3 {
+		w.term.Maintain(w.ctx)
+	}
+	if n := len(w.host.asks) - asked; n != 1 {
+		t.Errorf("asked %d times in a moment", n)
+	}
+}
+
 // TestPayBill: every way in which a bill ends, and what the drawer holds then.
 func TestPayBill(t *testing.T) {
 	gone := errors.New("the line is cut")

@@ -206,7 +206,10 @@ const inquireWait = 2 * time.Second
 // its TAC key can judge. What the utility alone decides is asked again under
 // its own name. One at a time, those after the last one first.
 func (t *Terminal) inquire(ctx context.Context) error {
-	if !t.cfg.Host.Online() || (!t.inquiredAt.IsZero() && time.Since(t.inquiredAt) < MaintainEvery) {
+	if !t.cfg.Host.Online() {
+		return nil
+	}
+	if !t.unanswered.Swap(false) && !t.inquiredAt.IsZero() && time.Since(t.inquiredAt) < MaintainEvery {
 		return nil // one question a while, whatever its answer
 	}
 	if n, err := t.cfg.Store.CountOpen(); err != nil || n == 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dianka/dianka/journal"
@@ -37,6 +38,7 @@ type Terminal struct {
 	doubted    map[journal.Name]bool // ends that the utility told and the card was asked about
 	inquired   int                   // questions how something ended that were asked
 	inquiredAt time.Time             // of the last one
+	unanswered atomic.Bool           // a decision was asked for and not answered since
 
 	reprints sync.Mutex // one at a time counts and writes a reprint
 

@@ -14,10 +14,10 @@ import (
 	"github.com/dianka/dianka/utility/ledger"
 )
 
-// TestTourBrowser is the five-minute tour of the README as a person takes it:
+// TestBrowserTour is the five-minute tour of the README as a person takes it:
 // in a real browser, on the pages of a real server, with the whole desk
 // behind it. It ends at the utility's ledger.
-func TestTourBrowser(t *testing.T) {
+func TestBrowserTour(t *testing.T) {
 	browser := kiosktest.NewBrowser(t)
 	r := start(t, Options{})
 	url := r.screens()
@@ -195,10 +195,16 @@ func (r *running) screens() (url string) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	s, err := kiosk.New(kiosk.Config{
+	return r.pages(kiosk.Config{
 		Terminal: r.Station.Terminal, Link: r.Station, Desk: r.Desk, Shop: "幸福路便利店", Clock: r.Clock,
 		Staff: []kiosk.Staff{{ID: 1, Name: "小陈", PINHash: hash, Rights: kiosk.Rights}},
 	})
+}
+
+// pages serves the pages as they are configured.
+func (r *running) pages(c kiosk.Config) (url string) {
+	r.Helper()
+	s, err := kiosk.New(c)
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -56,6 +56,8 @@ type Options struct {
 	Chip     func(name string, c virtual.Chip) virtual.Chip // puts something around what goes into a reader, in tests
 	Host     func(terminal.Host) terminal.Host              // puts something around the utility, in tests
 	Slot     func(reader.Slot) reader.Slot                  // puts something around each reader, in measurements
+	Cards    []Sample                                       // on the desk beside Samples, in tests
+	Patience time.Duration                                  // with a card behind pcscd, of each exchange; 0: as a terminal has
 }
 
 // Accounts of a new desk with what they owe.
@@ -164,7 +166,7 @@ func (d *Desk) seed(ctx context.Context) error {
 			func() error { return s.AddAccount(ctx, a.Number, a.Owner) },
 			func() error { return s.Bill(ctx, a.Number, a.Owes, "desk/"+a.Number.String()) })
 	}
-	for _, c := range Samples() {
+	for _, c := range d.samples() {
 		n, err := money.ParseCardNumber(c.Number)
 		if err != nil {
 			return err
@@ -183,10 +185,12 @@ func (d *Desk) seed(ctx context.Context) error {
 	return nil
 }
 
+func (d *Desk) samples() []Sample { return append(Samples(), d.o.Cards...) }
+
 func (d *Desk) openCards(ctx context.Context) error {
 	dir := filepath.Join(d.o.Dir, "cards")
 	set := profiles.Builtin()
-	for _, s := range Samples() {
+	for _, s := range d.samples() {
 		p, ok := set.Card(s.Profile)
 		if !ok {
 			return fmt.Errorf("no profile %q", s.Profile)
@@ -212,7 +216,7 @@ func (d *Desk) openCards(ctx context.Context) error {
 		if d.o.PCSCDir == "" {
 			d.o.PCSCDir = filepath.Join(d.o.Dir, "pcscd")
 		}
-		d.rig, err = newPCSC(ctx, d.o.PCSCDir)
+		d.rig, err = newPCSC(ctx, d.o.PCSCDir, d.o.Patience)
 	case d.o.Serial:
 		d.rig, err = newSerial(d.o.Baud)
 	default:
@@ -303,7 +307,7 @@ func (d *Desk) Cards() []kiosk.DeskCard {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	var out []kiosk.DeskCard
-	for _, s := range Samples() {
+	for _, s := range d.samples() {
 		c := d.cards[s.ID]
 		v := kiosk.DeskCard{ID: s.ID, Label: s.Label, Number: c.number, In: d.in == s.ID}
 		if v.In {

@@ -20,16 +20,29 @@ func TestTourPCSC(t *testing.T) {
 		{"T=0", Options{PCSC: true, T0: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
+			needPCSC(t)
 			c.o.PCSCDir = pcscDir
-			probe, err := private.Start(t.Context(), pcscDir)
-			if errors.Is(err, private.ErrMissing) && os.Getenv("DIANKA_REQUIRE_PCSCD") != "1" {
-				t.Skip(err)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			probe.Stop()
 			tour(t, c.o)
 		})
 	}
+}
+
+// needPCSC skips the test where no private pcscd is possible.
+func needPCSC(t *testing.T) {
+	t.Helper()
+	probe, err := private.Start(t.Context(), pcscDir)
+	if errors.Is(err, private.ErrMissing) && os.Getenv("DIANKA_REQUIRE_PCSCD") != "1" {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	probe.Stop()
+}
+
+// TestBrowserFlowsPCSC: with cards behind a real pcscd.
+func TestBrowserFlowsPCSC(t *testing.T) {
+	t.Parallel()
+	needPCSC(t)
+	flows(t, Options{PCSC: true, PCSCDir: pcscDir}, "localhost").audited()
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"github.com/dianka/dianka/reader"
 	"github.com/dianka/dianka/reader/pcsc"
@@ -25,7 +26,7 @@ type realPCSC struct {
 	inSAM   *vpcd.Session
 }
 
-func newPCSC(ctx context.Context, dir string) (rig, error) {
+func newPCSC(ctx context.Context, dir string, patience time.Duration) (rig, error) {
 	p, err := private.Start(ctx, dir)
 	if err != nil {
 		return nil, err
@@ -35,7 +36,7 @@ func newPCSC(ctx context.Context, dir string) (rig, error) {
 		return nil, err
 	}
 	r := &realPCSC{pcscd: p}
-	if r.service, err = pcsc.New(pcsc.Options{Wait: true}); err != nil {
+	if r.service, err = pcsc.New(pcsc.Options{Wait: true, Deadline: patience}); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	if r.card, err = r.service.Slot(private.Readers[0]); err != nil {

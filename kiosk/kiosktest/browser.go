@@ -141,10 +141,13 @@ func NewTab(t *testing.T, browser context.Context, url string, width, height int
 	return b
 }
 
-// Run does what a method here does not.
+// Run does what a method here does not, within a minute: what chromedp waits
+// for may have gone.
 func (b *Tab) Run(a ...chromedp.Action[chromedp.Void]) {
 	b.t.Helper()
-	if err := chromedp.Do(b.ctx, a...); err != nil {
+	ctx, cancel := context.WithTimeout(b.ctx, time.Minute)
+	defer cancel()
+	if err := chromedp.Do(ctx, a...); err != nil {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.t.Fatalf("%v; the page logged %q", err, b.errors)
@@ -153,6 +156,38 @@ func (b *Tab) Run(a ...chromedp.Action[chromedp.Void]) {
 
 // ID selects the element with a data-testid.
 func ID(testid string) string { return `[data-testid="` + testid + `"]` }
+
+// Under lets a part of a test use the page: what goes wrong from now on is
+// that part's.
+func (b *Tab) Under(t *testing.T) { b.t = t }
+
+// Kill ends a browser as a power cut does: no page of it is told.
+func Kill(t *testing.T, browser context.Context) {
+	t.Helper()
+	if err := chromedp.FromContext(browser).Browser.Process().Kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Reload loads the page anew, and leaves it when it asks whether to.
+func (b *Tab) Reload() {
+	b.t.Helper()
+	ctx, cancel := context.WithCancel(b.ctx)
+	defer cancel()
+	asked := chromedp.Events(ctx, cdppage.JavascriptDialogOpening)
+	go func() {
+		for _, err := range asked {
+			if err != nil {
+				return
+			}
+			chromedp.Do(ctx, chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+				_, err := cdp.Call(ctx, t, cdppage.HandleJavaScriptDialog, cdppage.HandleJavaScriptDialogParams{Accept: true})
+				return err
+			}))
+		}
+	}()
+	b.Run(chromedp.Reload())
+}
 
 // Open goes to a path of the server.
 func (b *Tab) Open(path string) { b.t.Helper(); b.Run(chromedp.Navigate(b.url + path)) }

@@ -110,6 +110,19 @@ async function loadList() {
   } catch { /* not logged in: the list stays as it is, hidden */ }
   draw();
 }
+// slipNow learns what became of a slip that was being printed when the page
+// was told of it, once the printer has news.
+let asked;
+export function slipNow(of, path) {
+  const last = state.status.printer?.last, news = `${path} ${last?.id} ${last?.state}`;
+  if (of.slip?.state !== "printing" || !last || last.state === "printing" || asked === news) return;
+  asked = news;
+  call("GET", path).then((now) => {
+    if (of.slip.state !== "printing") return; // printed by hand meanwhile
+    of.slip = now.slip;
+    draw();
+  }, () => { asked = ""; });
+}
 export async function refresh() { accept(await call("GET", "/api/v1/status")); }
 
 let lockTimer, head = "";
@@ -126,10 +139,14 @@ function accept(s) {
     head = "";
   }
   if (state.card && s.card.number !== state.card && ["cash", "redeem"].includes(state.view) && !state.busy) home();
+  // A shift that another screen opened or closed: what was counted for the one
+  // must not be taken for the other.
+  if (state.view === "shift" && before && shiftOf(before) !== shiftOf(s) && !state.busy) home();
   state.card = s.card.number;
   draw();
   if (!before || (needsLogin(before) !== needsLogin(s) && needsLogin(s))) (loginForm.staff.options.length ? loginForm.pin : loginForm).focus?.();
 }
+const shiftOf = (s) => (s.till?.shift?.open ? s.till.shift.number : 0);
 const needsLogin = (s) => s.session.role !== "clerk" || s.session.locked || s.session.change_pin;
 
 // ---- drawing
@@ -238,6 +255,8 @@ function drawCard(s) {
   box.dataset.state = c.state;
 }
 
+const sumOf = (r) => (r.kind === "sale" && r.child ? r.child.amount : r.amount);
+
 function drawList(s) {
   const shift = s.till?.shift;
   const voided = new Set(state.list.filter((r) => r.kind === "void" && r.overall !== "not_done").map((r) => r.parent));
@@ -246,7 +265,7 @@ function drawList(s) {
     const li = el("li"), row = el("button", "row");
     row.type = "button";
     row.dataset.id = r.id;
-    const sum = r.kind === "sale" && r.child ? r.child.amount : r.amount;
+    const sum = sumOf(r);
     row.append(glyph(r.overall), el("span", "what", t(`kind.${r.kind}`)), el("span", "sum", sum ? yuan(sum) : ""),
       el("span", "when", `${time(r.began, s.now)}${r.last4 ? ` · ${t("clerk.of_card", { last4: r.last4 })}` : r.account ? ` · ${t("clerk.of_account", { last4: r.account.slice(-4) })}` : ""} · ${t(`verdict.${r.overall}`)}${r.cash_returned ? ` · ${t("clerk.cash_back")}` : r.cash_owed || r.child?.cash_owed ? ` · ${t("clerk.cash_owed")}` : ""}${voided.has(r.id) ? ` · ${t("clerk.voided")}` : ""}`));
     row.addEventListener("click", () => { state.receipt = r; state.lost = null; state.sent = {}; go("result"); });
@@ -275,7 +294,7 @@ export const views = {
     $("settled").replaceChildren(...settled.map((r) => {
       const b = el("button", "settled");
       b.type = "button";
-      b.append(glyph(r.overall), el("span", "", `${t("settled", { slip: r.id })} ${r.amount ? `${yuan(r.amount)} · ` : ""}${say(r.sentence)}${r.cash_owed ? ` ${t("clerk.cash_owed")}` : ""}`));
+      b.append(glyph(r.overall), el("span", "", `${t("settled", { slip: r.id })} ${sumOf(r) ? `${yuan(sumOf(r))} · ` : ""}${say(r.sentence)}${r.cash_owed || r.child?.cash_owed ? ` ${t("clerk.cash_owed")}` : ""}`));
       b.addEventListener("click", () => { state.receipt = r; state.lost = null; state.sent = {}; go("result"); });
       return b;
     }));
@@ -365,6 +384,7 @@ export const views = {
     state.owed = owed;
     $("cash-returned").hidden = !owed;
     const slip = r?.slip, came = slip && ["printed", "printing"].includes(slip.state);
+    if (r) slipNow(r, `/api/v1/transactions/${r.id}`);
     $("print").hidden = !slip || !state.status.printer || (came && !state.status.session.rights.includes("reprint")) || slip.state === "printing";
     $("print-label").textContent = came ? t("clerk.reprint", { n: slip.copy + 1 }) : t("clerk.print_slip");
     const change = part && r.overall === "done" && part.tendered ? part.tendered - part.amount : 0;

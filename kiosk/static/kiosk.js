@@ -191,7 +191,8 @@ function draw() {
   if (state.cut) clear("closed");
   const busy = state.paying || (s?.busy && state.watched);
   let name = state.view;
-  if (busy && !["result", "closed", "trouble"].includes(name)) name = !state.paying && s?.busy_by === "counter" ? "held" : "working";
+  const trouble = name === "trouble" && problem(); // a new card has none any more once it is being sold
+  if (busy && !trouble && !["result", "closed"].includes(name)) name = !state.paying && s?.busy_by === "counter" ? "held" : "working";
   view(name);
   document.body.dataset.at = name;
   $("other-tongue").textContent = inOther("kiosk.insert");

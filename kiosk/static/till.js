@@ -1,6 +1,6 @@
 // Shifts and stock: what a shop counts.
 import { $, t, say, yuan, time, call, money, facts, el } from "./common.js";
-import { state, form, go, home, draw, views, trying, refresh, prints } from "./counter.js";
+import { state, form, go, home, draw, views, trying, refresh, prints, slipNow } from "./counter.js";
 import { addLines } from "./menu.js";
 
 addLines(
@@ -47,6 +47,7 @@ views.report = () => {
   if (r.reason) sums.push([t("report.cause"), say(r.reason.words) + (r.note ? ` · ${r.note}` : "")]);
   facts($("shift-sums"), sums);
   const slip = r.slip, came = closed && slip && ["printed", "printing", "unknown"].includes(slip.state);
+  if (closed) slipNow(r, `/api/v1/shifts/${r.number}`);
   $("report-print").hidden = !slip || slip.state === "printing";
   $("report-print-label").textContent = came ? t("clerk.reprint", { n: slip.copy + 1 }) : t("clerk.print_slip");
   $("report-paper").textContent = slip && slip.state !== "none" && slip.state !== "unknown" ? say(slip.words) : "";
