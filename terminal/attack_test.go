@@ -398,3 +398,95 @@ func TestSaleUnderAnotherAmount(t *testing.T) {
 		t.Errorf("the card holds %s", got)
 	}
 }
+
+// TestUtilityHearsFirst: what this terminal has not sent yet the utility cannot
+// judge. It is sent before anybody decides on it, and where that fails nothing
+// is decided.
+func TestUtilityHearsFirst(t *testing.T) {
+	gone := errors.New("the line is cut")
+	owing := func(t *testing.T) (*world, journal.Name) {
+		w := newWorld(t)
+		w.shift()
+		w.host.refuse = wire.CodeNoRoom
+		rc, err := w.term.PayBill(w.ctx, bill())
+		if err != nil || rc.Owed != rc.Name {
+			t.Fatal(err)
+		}
+		w.host.refuse, w.host.asks = "", nil
+		return w, rc.Name
+	}
+	back := func(w *world, n journal.Name) (Receipt, error) {
+		return w.term.ReturnCash(w.ctx, ReturnCashRequest{Token: token(), Who: clerk, TopUp: n})
+	}
+	t.Run("cash back, paid elsewhere", func(t *testing.T) {
+		w, n := owing(t)
+		w.host.onFlush = func() error { w.ack(); return nil }
+		if rc, err := back(w, n); err != nil || rc.Kind != journal.KindClaim || rc.Result != journal.NotDone {
+			t.Errorf("%+v, %v", rc.Transaction, err)
+		}
+		if in, out := w.till(); in-out != 80_00 {
+			t.Errorf("in %s, out %s", in, out)
+		}
+	})
+	t.Run("cash back, the end is not sent", func(t *testing.T) {
+		w, n := owing(t)
+		w.ack()
+		w.host.claims[n] = 80_00
+		w.host.onFlush = func() error { return gone }
+		_, err := back(w, n)
+		wantRefusal(t, err, CodeNoLink)
+		if len(w.host.asks) != 0 || w.wrote(journal.TypeClaimIntent) != 0 {
+			t.Errorf("asked %q", w.host.asks)
+		}
+	})
+	t.Run("a claim of this terminal is looked up", func(t *testing.T) {
+		w, n := owing(t)
+		w.host.onFlush = func() error { w.host.claims[n] = 80_00; return nil }
+		if v, err := w.term.Claim(w.ctx, n); err != nil || v.Amount != 80_00 {
+			t.Errorf("%+v, %v", v, err)
+		}
+		w.host.onFlush = func() error { return gone }
+		_, err := w.term.Claim(w.ctx, n)
+		wantRefusal(t, err, CodeNoLink)
+		if _, err := w.term.Claim(w.ctx, slip); errors.Is(err, &Refusal{Code: CodeNoLink}) {
+			t.Error("another terminal's slip waits for what this one has not sent")
+		}
+	})
+}
+
+// TestCashBackInALaterShift: what an earlier shift took and closed with is paid
+// by the drawer of the shift that gives it back, once.
+func TestCashBackInALaterShift(t *testing.T) {
+	for name, known := range map[string]bool{"only this terminal knows": false, "the utility knows": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.shift()
+			w.host.refuse = wire.CodeNoRoom
+			rc, err := w.term.PayBill(w.ctx, bill())
+			if err != nil || rc.Owed != rc.Name {
+				t.Fatal(err)
+			}
+			w.host.refuse = ""
+			if rep, err := w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 180_00}); err != nil || rep.Difference() != 0 || rep.Owed != 1 {
+				t.Fatalf("%+v, %v", rep, err)
+			}
+			if _, err := w.term.OpenShift(w.ctx, clerk, 180_00); err != nil {
+				t.Fatal(err)
+			}
+			if known {
+				w.ack()
+				w.host.claims[rc.Name] = 80_00
+			}
+			if _, err := w.term.ReturnCash(w.ctx, ReturnCashRequest{Token: token(), Who: clerk, TopUp: rc.Name}); err != nil {
+				t.Fatal(err)
+			}
+			if in, out := w.till(); in != 0 || out != 80_00 {
+				t.Errorf("in %s, out %s", in, out)
+			}
+			if rep, err := w.term.CloseShift(w.ctx, CloseRequest{Token: token(), Who: clerk, Counted: 100_00}); err != nil || rep.Difference() != 0 {
+				t.Errorf("%+v, %v", rep, err)
+			}
+			w.clean()
+		})
+	}
+}

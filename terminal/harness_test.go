@@ -345,6 +345,7 @@ type testHost struct {
 	answers map[journal.Name]wire.LoadAnswer
 	asked   int
 	flushed int
+	onFlush func() error // instead of fail
 
 	ends     wire.QuestionAnswer // to every question how something ended
 	standing wire.Standing
@@ -363,7 +364,13 @@ func (h *testHost) Online() bool { h.mu.Lock(); defer h.mu.Unlock(); return h.on
 
 func (h *testHost) Standing() wire.Standing { return h.standing }
 
-func (h *testHost) Flush(context.Context) error { h.flushed++; return h.fail }
+func (h *testHost) Flush(context.Context) error {
+	h.flushed++
+	if h.onFlush != nil {
+		return h.onFlush()
+	}
+	return h.fail
+}
 
 // factors are those of the profile whose key version the card names.
 func (h *testHost) factors(in journal.LoadIntent) [][8]byte {
