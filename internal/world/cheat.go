@@ -56,6 +56,14 @@ var cheatKinds = []string{editedFile, alteredAmount, alteredOwner, deniedLoad, d
 func (w *world) dishonest(_ *station, a Action) {
 	s := w.stations[2]
 	what := cheatKinds[a.R%uint64(len(cheatKinds))]
+	if quiet := (Action{T: a.T, C: a.C, Amount: a.Amount, R: a.R>>4&^(7<<20) | 7<<20}); s.tm != nil { // there must be something to lie about
+		switch what {
+		case deniedBill:
+			w.payBill(s, quiet)
+		case deniedPayout, saidPayout:
+			w.collect(s, quiet)
+		}
+	}
 	if w.commit(s, what, a) {
 		w.fault("cheat: " + what)
 		w.say("      %s", what)

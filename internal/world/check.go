@@ -2,6 +2,7 @@ package world
 
 import (
 	"bytes"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -242,7 +243,8 @@ func (w *world) heal() {
 		}
 		s.bomb = bomb{}
 		s.disk.full, s.disk.fail, s.disk.hurt, s.disk.lame = false, "", false, false
-		s.card.tear, s.sam.tear, s.link.up, s.link.plan, s.link.late, s.skew = tear{}, tear{}, true, nil, nil, 0
+		s.card.tear, s.sam.tear, s.link.up, s.link.plan, s.skew = tear{}, tear{}, true, nil, 0
+		s.link.late = slices.DeleteFunc(s.link.late, func(r *http.Request) bool { return !atCounter(r) })
 		s.card.pull()
 	}
 	for _, s := range w.stations {

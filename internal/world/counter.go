@@ -182,7 +182,7 @@ func (w *world) payBill(s *station, a Action) {
 func (w *world) collect(s *station, a Action) {
 	var list []*slip
 	for _, p := range w.slips {
-		if p.paidBy == nil && p.backBy == nil || a.R>>11%8 == 0 {
+		if p.paidBy == nil && p.backBy == nil || a.R>>11%3 == 0 {
 			list = append(list, p)
 		}
 	}

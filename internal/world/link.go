@@ -51,6 +51,11 @@ type line struct {
 // CloseIdleConnections has nothing to close.
 func (l *line) CloseIdleConnections() {}
 
+// atCounter reports whether a message asks for a decision that no card proves.
+func atCounter(r *http.Request) bool {
+	return r.URL.Path == wire.PathBills || r.URL.Path == wire.PathCollects || r.URL.Path == wire.PathCards
+}
+
 // RoundTrip implements http.RoundTripper.
 func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	s := l.s
@@ -121,10 +126,15 @@ func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
 	default:
 		resp, err = serve(send(body))
 	}
-	for _, old := range s.link.late {
+	keep := s.link.late
+	s.link.late = nil
+	for _, old := range keep {
+		if atCounter(old) && old.URL.Path != r.URL.Path {
+			s.link.late = append(s.link.late, old) // until one like it has overtaken it
+			continue
+		}
 		_, _ = serve(old)
 	}
-	s.link.late = nil
 	if fault == lateCopy {
 		s.link.late = append(s.link.late, send(body))
 	}

@@ -145,6 +145,7 @@ func everything(t *testing.T, f Figures) {
 		failData, failMeta, failFull, failCopy, "disk nearly full", "disk restored from an older copy", "second copy restored with it",
 		"terminal cloned", "the other of two cloned terminals works", "card cloned", "another card put in at once",
 		"SAM pulled", "SAMs of two terminals exchanged", "clock jumps", "line cut", "same wish twice", "void after the card was handed over",
+		"bill changed while it was paid", "slip shown again", "claim asked for at two terminals at once", "card asked about at two terminals at once",
 		"power of a terminal fails", "process of a terminal killed", "utility killed after a write", "utility killed before a write",
 	})
 	for _, k := range faults {
