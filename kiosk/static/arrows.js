@@ -19,7 +19,7 @@ addEventListener("keydown", (e) => {
       : [way[1] > 0 ? r.top - at.bottom : at.top - r.bottom, Math.max(0, r.left - at.right, at.left - r.right)];
     // Side by side without a gap still lies in the way.
     if (along < -2) continue;
-    const far = Math.max(0, along) + 4 * aside + Math.abs(way[0] ? r.top - at.top : r.left - at.left) / 100;
+    const far = Math.max(0, along) + 20 * aside + Math.abs(way[0] ? r.top - at.top : r.left - at.left) / 100;
     if (far < least) [best, least] = [b, far];
   }
   best?.focus();

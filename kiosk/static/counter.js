@@ -123,7 +123,16 @@ export function slipNow(of, path) {
     draw();
   }, () => { asked = ""; });
 }
-export async function refresh() { accept(await call("GET", "/api/v1/status")); }
+
+// refresh asks for the status at once. An answer that an event overtook is
+// older than what stands on the screen, and is asked for again.
+let events = 0;
+export async function refresh() {
+  for (let n = 0; n < 3; n++) {
+    const before = events, s = await call("GET", "/api/v1/status");
+    if (before === events || n === 2) { accept(s); return; }
+  }
+}
 
 let lockTimer, head = "";
 function accept(s) {
@@ -158,6 +167,12 @@ const gauge = (name, text, level = "") => {
 };
 
 export function draw() {
+  const here = document.activeElement, { testid, id } = here?.dataset ?? {};
+  drawAll();
+  // A list that was drawn anew has the keys where they were.
+  if (here && !here.isConnected && (testid || id)) document.querySelector((testid ? `[data-testid="${testid}"]` : "") + (id ? `[data-id="${id}"]` : ""))?.focus({ preventScroll: true });
+}
+function drawAll() {
   const s = state.status;
   $("cut").hidden = !state.cut;
   $("working").hidden = !((state.busy && state.moving) || s?.busy);
@@ -274,6 +289,7 @@ function drawList(s) {
       const b = el("button", "", t("clerk.void"));
       b.type = "button";
       b.dataset.testid = "void";
+      b.dataset.id = r.id;
       b.addEventListener("click", () => askVoid(r));
       li.append(b);
     }
@@ -652,5 +668,5 @@ let reopen;
 // begin shows the page once all its parts are there.
 export function begin() {
   onLanguage(draw);
-  reopen = live("clerk", accept, (c) => { if (state.cut !== c) { state.cut = c; draw(); } });
+  reopen = live("clerk", (s) => { events++; accept(s); }, (c) => { if (state.cut !== c) { state.cut = c; draw(); } });
 }
