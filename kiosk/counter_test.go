@@ -175,16 +175,16 @@ func TestCounterEnds(t *testing.T) {
 		owed       bool
 		reason     string
 	}{
-		"bill done":     {"/api/v1/bills", billBodyOf(5000, 10000), journal.Done, "done", false, ""},
-		"bill not done": {"/api/v1/bills", billBodyOf(5000, 10000), journal.NotDone, "not_done", true, "host_refused"},
-		"bill unknown":  {"/api/v1/bills", billBodyOf(5000, 10000), journal.Unknown, "unknown", false, "host_unreachable"},
-		"claim unknown": {"/api/v1/claims/" + slipA.String() + "/payout", `{"amount":5000}`, journal.Unknown, "unknown", false, "host_unreachable"},
-		"block unknown": {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardB), journal.Unknown, "unknown", false, "host_unreachable"},
-		"block unnamed": {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardA), journal.Done, "not_done", false, "host_refused"},
+		"bill done":        {"/api/v1/bills", billBodyOf(5000, 10000), journal.Done, "done", false, ""},
+		"bill not done":    {"/api/v1/bills", billBodyOf(5000, 10000), journal.NotDone, "not_done", true, "host_refused"},
+		"bill unknown":     {"/api/v1/bills", billBodyOf(5000, 10000), journal.Unknown, "unknown", false, "host_unreachable"},
+		"claim unknown":    {"/api/v1/claims/" + slipA.String() + "/payout", `{"amount":5000}`, journal.Unknown, "unknown", false, "host_unreachable"},
+		"block unknown":    {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardB), journal.Unknown, "unknown", false, "host_unreachable"},
+		"block unnamed":    {"/api/v1/blocks", fmt.Sprintf(`{"card":"%s","reason":"lost"}`, cardA), journal.Done, "not_done", false, "host_refused"},
 		"emptied done":     {"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), journal.Done, "done", false, ""},
 		"emptied not done": {"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), journal.NotDone, "not_done", false, "card_removed"},
 		"emptied unknown":  {"/api/v1/card/empty", fmt.Sprintf(`{"card":"%s","amount":12000}`, cardA), journal.Unknown, "unknown", false, "card_removed"},
-		"replace done":  {"/api/v1/replacements", fmt.Sprintf(`{"card":"%s","reason":"damaged"}`, cardA), journal.Done, "done", false, ""},
+		"replace done":     {"/api/v1/replacements", fmt.Sprintf(`{"card":"%s","reason":"damaged"}`, cardA), journal.Done, "done", false, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFake()

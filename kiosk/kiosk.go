@@ -65,6 +65,8 @@ type Terminal interface {
 	StaffActs(max int) ([]journal.Entry, error)
 	Known(tok journal.Token) (bool, error)
 	Reprint(ctx context.Context, who terminal.Who, name journal.Name) (uint32, error)
+	Settle(ctx context.Context, who terminal.Who, closing journal.Name) (uint32, error)
+	Settled(closing journal.Name) (uint32, error)
 }
 
 // Link tells what the screens show of the link to the utility.
