@@ -125,7 +125,9 @@ func TestFloatBrowser(t *testing.T) {
 	b := r.counter(1024, 768)
 	left := func(want money.Fen) {
 		t.Helper()
-		r.until("the float to be "+want.Yuan(), func(s terminal.Status) bool { return s.Float.Known && s.Float.Left == want && s.Float.Ceiling == 1000_00 })
+		r.until("the float to be "+want.Yuan(), func(s terminal.Status) bool {
+			return s.Float.Known && s.Float.Left == want && s.Float.Ceiling == 1000_00
+		})
 	}
 	left(6000_00)
 	b.Says("float", "¥6,000.00")
