@@ -19,6 +19,7 @@ const (
 	ActAgree       Act = 5 // agreed as second person to the void of the top-up Ref; the VoidRequest is the next entry
 	ActRefused     Act = 6 // wanted what the person has no right to; Detail is the right
 	ActReprint     Act = 7 // printed the slip of the transaction Ref again; Detail is which reprint of it, from 1
+	ActSettle      Act = 8 // printed the settlement slip of the shift that Ref closed; Detail is which print of it, from 1
 
 	// Of a person with the right to configure, about another or about itself.
 	ActAdd       Act = 20 // put a person on the terminal's list; Detail is the person's rights, with commas
@@ -48,13 +49,13 @@ func (b *Staff) Fields(c *canon.Codec) {
 }
 
 var acts = map[Act]string{
-	ActLogin: "login", ActLoginFailed: "login_failed", ActLock: "lock", ActLogout: "logout", ActAgree: "agree", ActRefused: "refused", ActReprint: "reprint",
+	ActLogin: "login", ActLoginFailed: "login_failed", ActLock: "lock", ActLogout: "logout", ActAgree: "agree", ActRefused: "refused", ActReprint: "reprint", ActSettle: "settlement",
 	ActAdd: "staff_add", ActResetPIN: "pin_reset", ActChangePIN: "pin_change", ActLockOut: "staff_lock", ActLetIn: "staff_unlock", ActRemove: "staff_remove", ActTieCard: "staff_card",
 }
 
 // String gives a stable word: "login", "login_failed", "lock", "logout",
-// "agree", "refused", "reprint", "staff_add", "pin_reset", "pin_change", "staff_lock",
-// "staff_unlock", "staff_remove", "staff_card", or the number of an act that
+// "agree", "refused", "reprint", "settlement", "staff_add", "pin_reset", "pin_change",
+// "staff_lock", "staff_unlock", "staff_remove", "staff_card", or the number of an act that
 // this program does not know.
 func (a Act) String() string {
 	if s, ok := acts[a]; ok {

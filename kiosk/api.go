@@ -50,6 +50,7 @@ func (s *Server) api(mux *http.ServeMux) {
 
 	s.staffAPI(mux)
 	s.shiftAPI(mux)
+	s.settlementAPI(mux)
 	s.stockAPI(mux)
 
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { s.refuse(w, r, refusal(CodeNoPage), "") })

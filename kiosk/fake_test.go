@@ -581,6 +581,30 @@ func (f *fake) Known(tok journal.Token) (bool, error) {
 	return ok, nil
 }
 
+func (f *fake) Settled(n journal.Name) (uint32, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.printed(n, journal.ActSettle), nil
+}
+
+func (f *fake) printed(n journal.Name, act journal.Act) (count uint32) {
+	for _, e := range f.acts {
+		if b, ok := e.Body.(*journal.Staff); ok && b.Act == act && e.Ref == n.Ref() {
+			count++
+		}
+	}
+	return count
+}
+
+func (f *fake) Settle(_ context.Context, who terminal.Who, n journal.Name) (uint32, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	count := f.printed(n, journal.ActSettle) + 1
+	at := journal.Name{Terminal: termID, Epoch: 1, Seq: uint64(1000 + len(f.acts))}
+	f.acts = append(f.acts, journal.Entry{Name: at, Ref: n.Ref(), Wall: f.now.UnixMilli(), Actor: who, Body: &journal.Staff{Act: journal.ActSettle, Staff: who.ID, Count: 1, Detail: fmt.Sprint(count)}})
+	return count, nil
+}
+
 func (f *fake) Reprint(ctx context.Context, who terminal.Who, n journal.Name) (uint32, error) {
 	f.mu.Lock()
 	k := uint32(1)
@@ -694,6 +718,7 @@ func (f *fake) CloseShift(_ context.Context, r terminal.CloseRequest) (terminal.
 // report is a small report of the latest shift.
 func (f *fake) report() terminal.ShiftReport {
 	r := terminal.ShiftReport{Shift: f.status.Shift, Unsent: f.status.Unsent.Count, Acts: map[journal.Act]uint32{journal.ActLogin: 1}}
+	r.Takings = terminal.Takings{TopUps: r.CashIn, Claims: r.CashOut} // nothing else is paid in cash here
 	top := terminal.KindSum{Kind: journal.KindTopUp}
 	for _, t := range f.list {
 		if t.Kind == journal.KindTopUp && t.Result == journal.Done {

@@ -66,6 +66,8 @@ type Terminal interface {
 	Known(tok journal.Token) (bool, error)
 	ByToken(tok journal.Token) (terminal.Receipt, bool, error)
 	Reprint(ctx context.Context, who terminal.Who, name journal.Name) (uint32, error)
+	Settle(ctx context.Context, who terminal.Who, closing journal.Name) (uint32, error)
+	Settled(closing journal.Name) (uint32, error)
 }
 
 // Link tells what the screens show of the link to the utility.

@@ -65,6 +65,8 @@ type slipKey struct {
 	name    journal.Name // of a report the entry that it reaches to
 	settles bool
 	report  bool
+
+	settlement bool // of the shift that the entry closed
 }
 
 // slipRecord is what became of a slip since the start.

@@ -123,6 +123,9 @@ func samples() map[string]func(lang string) Doc {
 	counted, expected := money.Fen(1499_00), money.Fen(1500_00)
 	z.Final, z.Counted, z.Expected, z.Reason = true, &counted, &expected, "找错零钱"
 	z.UnsentSlips, z.AttentionSlips = []journal.Name{name(396), name(398)}, []journal.Name{name(310)}
+	settlement := Settlement{Head: head, Number: "S-310100001234-1-12", Shift: 12, Clerk: "7 陈晓", Opened: time.UnixMilli(noon).Add(-8 * time.Hour), Closed: time.UnixMilli(noon),
+		TopUps: 1350_00, Bills: 80_00, Deposits: 50_00, Voids: 50_00, Claims: 20_00, Returned: 10_00, Net: 1400_00,
+		Unknown: 50_00, UnknownCount: 1, Owed: 30_00, OwedCount: 1, Unsent: 4, Hash: hash(), Slip: name(400)}
 	return map[string]func(string) Doc{
 		"topup-done":          of(topUp(journal.Done)),
 		"topup-not-done":      of(topUp(journal.NotDone), func(s *Slip) { s.Why = "卡被拿走了。" }),
@@ -152,6 +155,8 @@ func samples() map[string]func(lang string) Doc {
 		"emptied-done":     of(emptied(journal.Done)),
 		"emptied-unknown":  of(emptied(journal.Unknown)),
 		"reprint":          of(topUp(journal.Done), func(s *Slip) { s.Copy = 2 }),
+		"settlement":       func(lang string) Doc { s := settlement; s.Lang = lang; return OfSettlement(s) },
+		"settlement-copy":  func(lang string) Doc { s := settlement; s.Lang, s.Copy = lang, 2; return OfSettlement(s) },
 		"x":                func(lang string) Doc { r := report; r.Lang = lang; return OfShift(r) },
 		"z":                func(lang string) Doc { r := z; r.Lang = lang; return OfShift(r) },
 	}

@@ -29,6 +29,7 @@ type ShiftReport struct {
 	store.Shift
 	Closing   journal.Name // the ShiftClose; zero while the shift is open
 	ClosedBy  money.StaffID
+	Takings   Takings                  // by kind
 	Kinds     []KindSum                // by kind
 	Clerks    []ClerkSum               // by number
 	Acts      map[journal.Act]uint32   // what staff did that moves no value
@@ -46,6 +47,56 @@ func (r ShiftReport) Difference() money.Fen {
 		return 0
 	}
 	return r.Counted - r.Expected
+}
+
+// Takings are the cash of a shift by what it was taken and given out for. Each
+// fen of them went out of the shop's float, or into it: the sum is what the
+// drawer owes it, and with it the utility.
+type Takings struct {
+	TopUps   money.Fen // taken for top-ups and first loads, also not certain or still owed to the customer
+	Bills    money.Fen // and for bills
+	Deposits money.Fen // of cards that were sold
+	Voids    money.Fen // given out for voids
+	Claims   money.Fen // and for claims
+	Returned money.Fen // and back for what an earlier shift had taken
+}
+
+// Net is what was taken less what was given out: CashIn − CashOut.
+func (t Takings) Net() money.Fen {
+	return t.TopUps + t.Bills + t.Deposits - t.Voids - t.Claims - t.Returned
+}
+
+// add takes one entry of the shift that open begins. The rules are those of
+// the shift's CashIn and CashOut.
+func (t *Takings) add(e journal.Entry, before, after *journal.Transaction, open journal.Ref) {
+	taken := func(tx *journal.Transaction) bool {
+		return tx != nil && (tx.Bill != nil || tx.Load.Tendered > 0 || tx.Result == journal.Done || tx.Result == journal.Unknown)
+	}
+	here := after.Name.Epoch > open.Epoch || after.Name.Epoch == open.Epoch && after.Name.Seq >= open.Seq
+	done := after.Result == journal.Done && (before == nil || before.Result != journal.Done)
+	switch {
+	case after.Load != nil || after.Bill != nil:
+		sum := &t.TopUps
+		if after.Bill != nil {
+			sum = &t.Bills
+		}
+		if taken(after) && !taken(before) {
+			*sum += after.Amount
+		}
+		if b, ok := e.Body.(*journal.CashReturned); ok {
+			if !here || after.Load != nil && after.Load.Tendered == 0 {
+				t.Returned += b.Amount
+			} else {
+				*sum -= b.Amount
+			}
+		}
+	case after.Claim != nil && done:
+		t.Claims += after.Amount
+	case after.Sale != nil:
+		t.Deposits += after.Amount
+	case after.Kind == journal.KindVoidDebit && done:
+		t.Voids += after.Amount
+	}
 }
 
 // KindSum adds up the transactions of one kind.
@@ -184,7 +235,7 @@ func (t *Terminal) replay(r *ShiftReport, open, end journal.Ref) error {
 		}
 		return clerks[a.ID]
 	}
-	r.Acts = map[journal.Act]uint32{}
+	r.Acts, r.Takings = map[journal.Act]uint32{}, Takings{}
 	sh, ok, err := t.cfg.Store.Replay(open, end, func(e journal.Entry, before, after *journal.Transaction) {
 		switch b := e.Body.(type) {
 		case *journal.Staff:
@@ -204,6 +255,7 @@ func (t *Terminal) replay(r *ShiftReport, open, end journal.Ref) error {
 		if after == nil {
 			return
 		}
+		r.Takings.add(e, before, after, open)
 		if ref := after.Name.Ref(); before == nil {
 			by(e.Actor).Count++
 			begun[ref] = *after

@@ -70,23 +70,43 @@ func (t *Terminal) StaffActs(max int) (list []journal.Entry, err error) {
 // epoch, whether paper came out or not. It fails with a Refusal when it could
 // not be written: then nothing may be printed.
 func (t *Terminal) Reprint(ctx context.Context, who Who, name journal.Name) (n uint32, err error) {
+	return t.countPrint(ctx, who, name, journal.ActReprint)
+}
+
+// Settle writes that a person of the staff prints the settlement slip of a
+// shift, named by its close, and gives which print of it this is, from 1: the
+// first is the slip, every other a copy. Otherwise it is as Reprint.
+func (t *Terminal) Settle(ctx context.Context, who Who, closing journal.Name) (n uint32, err error) {
+	return t.countPrint(ctx, who, closing, journal.ActSettle)
+}
+
+// Settled tells how often Settle was called for a close, in this epoch.
+func (t *Terminal) Settled(closing journal.Name) (uint32, error) {
+	return t.printed(closing, journal.ActSettle)
+}
+
+func (t *Terminal) printed(name journal.Name, act journal.Act) (n uint32, err error) {
+	err = t.cfg.Store.Backwards(func(e journal.Entry) bool {
+		if b, ok := e.Body.(*journal.Staff); ok && b.Act == act && e.Ref == name.Ref() {
+			n++
+		}
+		return true
+	}, journal.TypeStaff)
+	return n, err
+}
+
+func (t *Terminal) countPrint(ctx context.Context, who Who, name journal.Name, act journal.Act) (n uint32, err error) {
 	if t.isStopped() {
 		return 0, refuse(CodeStopped)
 	}
 	t.reprints.Lock() // two at a time would both be the same
 	defer t.reprints.Unlock()
-	err = t.cfg.Store.Backwards(func(e journal.Entry) bool {
-		if b, ok := e.Body.(*journal.Staff); ok && b.Act == journal.ActReprint && e.Ref == name.Ref() {
-			n++
-		}
-		return true
-	}, journal.TypeStaff)
-	if err != nil {
+	if n, err = t.printed(name, act); err != nil {
 		return 0, err
 	}
 	n++
 	_, err = t.append(context.WithoutCancel(ctx), store.Draft{Actor: who, Ref: name.Ref(),
-		Body: &journal.Staff{Act: journal.ActReprint, Staff: who.ID, Count: 1, Detail: strconv.FormatUint(uint64(n), 10)}})
+		Body: &journal.Staff{Act: act, Staff: who.ID, Count: 1, Detail: strconv.FormatUint(uint64(n), 10)}})
 	return n, err
 }
 

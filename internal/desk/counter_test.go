@@ -165,3 +165,39 @@ func TestFloatBrowser(t *testing.T) {
 	r.audited()
 	b.Quiet("422", "409")
 }
+
+// TestSettlementBrowser: the settlement of a shift is a key away from its Z, and
+// adds up to what the utility's ledger took out of the float.
+func TestSettlementBrowser(t *testing.T) {
+	r := start(t, Options{})
+	b := r.counter(1024, 768)
+	float := r.balance(ledger.Shop(Shop))
+	r.insert("zhang")
+	r.want("top up", r.topUp("zhang", 80_00), 1)
+	r.want("top up", r.topUp("zhang", 20_00), 1)
+	r.want("pay", r.redeem("zhang", accounts[0].Number, 30_00), 1)
+	b.Says("takings", "¥100.00")
+	b.Says("card-balance", "¥70.00")
+	b.Says("recent", "¥30.00")
+	r.synced()
+	b.Until("the shift can be closed", `!document.querySelector('[data-testid="do-shift"]').disabled && document.querySelector('[data-testid="working"]').hidden`)
+	b.Press(kb.F8)
+	b.TypeIn("shift-cash", "300\r")
+	b.Says("report-title", "（Z）")
+	b.See("report-settle")
+	b.Press(kb.F9)
+	b.Says("settlement-net", "¥100.00")
+	b.Says("settlement-sums", "S-310100001234-1-1")
+	b.Look("settlement", 14, 44, "1024x768")
+	b.Press(kb.Escape)
+	more(b, "7")
+	b.Says("closings", "第 1 班")
+	b.Press("\r") // the shift stands first
+	b.Says("report-title", "第 1 班")
+	b.Press(kb.F9)
+	b.Says("settlement-sums", "S-310100001234-1-1")
+	if took := float - r.balance(ledger.Shop(Shop)); took != 100_00 {
+		t.Errorf("the float paid %s", took)
+	}
+	b.Quiet()
+}

@@ -4,6 +4,7 @@ import "./lost.js";
 import "./renew.js";
 import "./inquire.js";
 import "./till.js";
+import "./settlement.js";
 import "./people.js";
 import "./arrows.js";
 

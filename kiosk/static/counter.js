@@ -605,9 +605,12 @@ function print() {
 }
 const homeKeys = { F2: "do-topup", F3: "do-redeem", F4: "do-sell", F7: "do-history", F8: "do-shift" };
 
+// shown tells whether the present view has a button of that key.
+const shown = (key) => document.querySelector(`[data-view="${state.view}"] [data-key="${key}"]`)?.offsetParent;
+
 function press(key) {
   if (state.busy || !$("login").hidden || !$("working").hidden) return;
-  if (!["F1", "F10"].includes(key) && !(key === "F9" && state.view === "result") && state.view !== "home") {
+  if (!["F1", "F10"].includes(key) && !(key === "F9" && (state.view === "result" || shown(key))) && state.view !== "home") {
     if (state.view === "result" && state.owed) return; // first the cash
     home();
   }
