@@ -125,6 +125,10 @@ func Play(ctx context.Context, set *profiles.Set, kind profiles.Kind, name strin
 	if b == nil {
 		return ErrNone
 	}
+	return play(ctx, set, kind, name, b)
+}
+
+func play(ctx context.Context, set *profiles.Set, kind profiles.Kind, name string, b []byte) error {
 	steps, err := parse(b)
 	if err != nil {
 		return err

@@ -226,17 +226,12 @@ func FuzzPlay(f *testing.F) {
 		f.Add(b)
 	}
 	f.Add([]byte("# do load 1.00 310100001234\n> 00\n< 9000\n> 00\n< 9000\n"))
-	yaml, err := os.ReadFile(filepath.Join(home, "cards", "dianka-ep.yaml"))
-	if err != nil {
-		f.Fatal(err)
-	}
+	set := profiles.Builtin()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		set, err := profiles.Load(fstest.MapFS{"cards/dianka-ep.yaml": {Data: yaml}, "cards/dianka-ep.trace": {Data: b}})
-		if err != nil {
-			t.Skip()
-		}
-		if err := Play(context.Background(), set, profiles.KindCard, "dianka-ep"); err != nil && !errors.Is(err, ErrTranscript) && !errors.Is(err, ErrNone) {
-			t.Errorf("%v", err)
+		for kind, name := range map[profiles.Kind]string{profiles.KindCard: "dianka-ep", profiles.KindSAM: "psam", profiles.KindReader: "vpcd"} {
+			if err := play(context.Background(), set, kind, name, b); err != nil && !errors.Is(err, ErrTranscript) {
+				t.Errorf("%v", err)
+			}
 		}
 	})
 }
