@@ -55,6 +55,7 @@ type simEventJSON struct {
 
 func newSimCommand(t *tool) *cobra.Command {
 	var at, faults []string
+	var serial string
 	var show bool
 	var limit time.Duration
 	cmd := &cobra.Command{
@@ -63,7 +64,10 @@ func newSimCommand(t *tool) *cobra.Command {
 		Long: "Puts simulated cards into the two slots of vsmartcard's virtual reader (Debian:\n" +
 			"vsmartcard-vpcd), where every PC/SC program finds them, until Ctrl-C. The cards\n" +
 			"are those of `cardtool readers --sim`; NAME=FILE keeps one in a file. They have\n" +
-			"the well-known test keys.\n\n" + simHelp,
+			"the well-known test keys.\n\n" +
+			"With --serial LINE the reader is one of the GemPC Twin family on a serial line of\n" +
+			"its own, which is found under that path: `cardtool --reader serial:LINE`,\n" +
+			"`kioskd --sim --reader serial:LINE`, or pcscd with libccid.\n\n" + simHelp,
 		Example: "  cardtool sim card --dry-run\n" +
 			"  cardtool sim card=zhang.card sam --fault tear-after@1/54 --dry-run",
 		Args: cobra.RangeArgs(1, 2),
@@ -75,10 +79,16 @@ func newSimCommand(t *tool) *cobra.Command {
 				defer cancel()
 			}
 			o := &offer{t: t, cmd: cmd, show: show}
+			if serial != "" {
+				o.line = newSerialLine(serial, len(args))
+			}
 			for i, name := range args {
 				addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(vpcd.Port0+i))
 				if i < len(at) {
 					addr = at[i]
+				}
+				if o.line != nil {
+					addr = o.line.address(i)
 				}
 				s := &offered{offer: o, number: i, addr: addr, plan: broken.NewPlan(uint64(time.Now().UnixNano())), wake: make(chan struct{}, 1)}
 				if err := s.change(name); err != nil {
@@ -97,15 +107,23 @@ func newSimCommand(t *tool) *cobra.Command {
 				}
 				return nil
 			}
+			if o.line != nil {
+				if err := o.line.plug(); err != nil {
+					return err
+				}
+				defer o.line.unplug()
+			}
 			return o.run(ctx)
 		},
 	}
 	f := cmd.Flags()
+	f.StringVar(&serial, "serial", "", "offer a serial reader instead, on a line that is found under this path")
 	f.StringArrayVar(&at, "at", nil, "where the driver of the virtual reader listens, for the first slot and then the second (default 127.0.0.1:35963 and :35964)")
 	f.StringArrayVar(&faults, "fault", nil, "a fault, for the first slot, or SLOT FAULT")
 	f.BoolVar(&show, "show", false, "show every exchange; PINs and keys are taken out")
 	f.DurationVar(&limit, "for", 0, "end after this time")
 	f.Bool("dry-run", false, "say what would be offered, and end")
+	cmd.MarkFlagsMutuallyExclusive("serial", "at")
 	cmd.ValidArgsFunction = func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		var names []string
 		for _, s := range simulated {
@@ -121,6 +139,7 @@ type offer struct {
 	t     *tool
 	cmd   *cobra.Command
 	show  bool
+	line  *serialLine // nil: the virtual reader of PC/SC
 	slots []*offered
 	mu    sync.Mutex
 	lost  error // of standard output
@@ -224,7 +243,7 @@ type offered struct {
 	state   sync.Mutex
 	name    string
 	chip    virtual.Chip
-	session *vpcd.Session
+	session stay
 	out     bool
 	delays  []delay
 }
@@ -275,7 +294,7 @@ func (s *offered) run(ctx context.Context) error {
 				return nil
 			}
 		}
-		session, err := vpcd.Dial(ctx, s.addr, chip)
+		session, err := s.insert(ctx, chip)
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -303,6 +322,20 @@ func (s *offered) run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// stay is one stay of a card in a reader.
+type stay interface {
+	Close() error
+	Done() <-chan struct{}
+	Err() error
+}
+
+func (s *offered) insert(ctx context.Context, chip virtual.Chip) (stay, error) {
+	if s.line != nil {
+		return s.line.insert(ctx, s.number, chip), nil
+	}
+	return vpcd.Dial(ctx, s.addr, chip)
 }
 
 func why(err error) string {

@@ -100,8 +100,9 @@ func TestFaults(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					c.fault.On = xfr
-					line.sim.Fail(c.fault)
+					fault := c.fault
+					fault.On = xfr
+					line.sim.Fail(fault)
 					err = sends(t, card)
 					if !errors.Is(err, want.err) || apdu.MayHaveExecuted(err) != want.executed {
 						t.Errorf("got %v, executed %v; want %v, %v", err, apdu.MayHaveExecuted(err), want.err, want.executed)

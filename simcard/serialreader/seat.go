@@ -43,6 +43,7 @@ func (b *bench) work(c virtual.Chip) {
 // card is one stay of a chip in a slot, as the contacts of a reader see it.
 type card struct {
 	chip virtual.Chip
+	left chan struct{} // closed when it left
 	atr  apdu.ATR
 	on   bool
 	fidi byte // the speed that the card speaks, by TA1's coding

@@ -110,13 +110,16 @@ func NewTwin(m Model) *Twin {
 	return &Twin{Model: m, bench: bench{queues: map[virtual.Chip][]func(){}}, slots: make([]slot, m.Slots)}
 }
 
-// Insert puts a chip into a slot, after the one that is in.
-func (t *Twin) Insert(n int, c virtual.Chip) {
+// Insert puts a chip into a slot, after the one that is in. The channel is
+// closed when it has left, for whatever reason.
+func (t *Twin) Insert(n int, c virtual.Chip) (left <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.out(n)
-	t.slots[n].card = &card{chip: c}
+	in := &card{chip: c, left: make(chan struct{})}
+	t.slots[n].card = in
 	t.slots[n].moved = append(t.slots[n].moved, 3)
+	return in.left
 }
 
 // Remove takes the chip out of a slot.
@@ -133,6 +136,7 @@ func (t *Twin) out(n int) {
 		return
 	}
 	t.slots[n].card = nil
+	close(c.left)
 	t.slots[n].moved = append(t.slots[n].moved, 2)
 	t.bench.do(c.chip, c.chip.PowerOff)
 	t.stir()
@@ -188,7 +192,7 @@ func (t *Twin) Unplug() {
 	for i := range t.slots {
 		if c := t.slots[i].card; c != nil {
 			t.bench.do(c.chip, c.chip.PowerOff)
-			t.slots[i].card = &card{chip: c.chip}
+			t.slots[i].card = &card{chip: c.chip, left: c.left}
 		}
 	}
 	t.stir()
@@ -534,7 +538,7 @@ func (t *Twin) carryOut(f []byte, message byte, n int, data []byte, due Fault, i
 			return
 		}
 		if message == powerOn {
-			fresh := &card{chip: c.chip}
+			fresh := &card{chip: c.chip, left: c.left}
 			atr := fresh.power()
 			t.mu.Lock()
 			if t.slots[n].card == c {
