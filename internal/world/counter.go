@@ -467,6 +467,7 @@ func (w *world) atCounter() {
 		time.Sleep(terminal.MaintainEvery)
 	}
 	if list, err := w.utility.svc.Replacements(w.ctx); err == nil && len(list) > 0 {
+		w.replace(false, true) // too early for most
 		time.Sleep(evidence())
 		for _, s := range w.stations {
 			s.turn(true)
