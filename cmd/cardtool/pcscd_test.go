@@ -45,7 +45,7 @@ func TestRealService(t *testing.T) {
 						env.Setenv(fmt.Sprintf("SLOT%d", i), fmt.Sprintf("unix:%s/slot%d", filepath.Dir(filepath.Dir(os.Getenv("PCSCLITE_CSOCK_NAME"))), i))
 					}
 					env.Setenv(aliasesEnv, filepath.Join(env.WorkDir, "aliases"))
-					env.Defer(func() { d.Remove(0); d.Remove(1) })
+					env.Defer(d.Clear)
 					return nil
 				},
 				Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

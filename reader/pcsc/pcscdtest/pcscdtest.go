@@ -172,6 +172,22 @@ func (s *Service) noticed(slot int) {
 	}
 }
 
+// Clear takes the chips out of all slots, and returns when pcscd has seen it.
+func (s *Service) Clear() {
+	s.t.Helper()
+	for slot := range s.sessions {
+		s.Remove(slot)
+	}
+	s.mu.Lock()
+	runs := s.pcscd != nil
+	s.mu.Unlock()
+	for slot := range s.sessions {
+		if runs {
+			s.noticed(slot)
+		}
+	}
+}
+
 // Remove takes the chip out of a slot.
 func (s *Service) Remove(slot int) {
 	s.mu.Lock()
