@@ -1,7 +1,7 @@
 // Package reader is the one contract by which the rest of the product sees
 // card readers: a Slot announces what happens in it and opens the card that
 // it holds; a Card exchanges APDUs until it leaves. The backends are
-// reader/pcsc, reader/twin and reader/virtual, and later reader/phoenix;
+// reader/pcsc, reader/twin and reader/virtual;
 // reader/readertest is the suite that all of them pass.
 //
 // It may import apdu and the standard library. It must never know what a

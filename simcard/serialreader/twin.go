@@ -1,6 +1,6 @@
-// Package serialreader simulates card readers on a serial line: a reader of
-// the GemPC Twin family and a Phoenix, each at the far end of a
-// pseudo-terminal. They can be told to fail in every way that readers do.
+// Package serialreader simulates card readers of the GemPC Twin family on a
+// serial line, each at the far end of a pseudo-terminal. They can be told to
+// fail in every way that readers do.
 //
 // It may import apdu and reader/virtual, for what a chip is. It shares no
 // frame, block or parser with the drivers that are tested against it, and is
