@@ -313,6 +313,37 @@ func TestBrowserCounter(t *testing.T) {
 // A clerk who has never seen it, with keys and no mouse, and with what the
 // screen says: sells a card, tops up, pays for a customer, takes a bill in
 // cash, takes a top-up back and closes the shift.
+// TestBrowserTypedAhead: a clerk who knows the keys does not wait for the page.
+// What is pressed while it waits for an answer is done after that, but never
+// where meanwhile something else came up.
+func TestBrowserTypedAhead(t *testing.T) {
+	t.Parallel()
+	f := newFake()
+	b := kiosktest.NewTab(t, kiosktest.NewBrowser(t), serve(t, f, false), 1024, 768)
+	b.Inject(`{ const real = window.fetch; window.held = []; window.fetch = async (u, o) => { const r = await real(u, o); if (/login|history/.test(u)) await new Promise((go) => window.held.push(go)); return r; }; }`)
+	waits := func() {
+		b.Until("the answer is held back", `window.held.length === 1`)
+	}
+	answer := func() { kiosktest.Eval[int](b, `(window.held.pop()(), 0)`) }
+	b.Open("/clerk")
+	b.TypeIn("login-pin", "2468\r")
+	waits()
+	b.Press(kb.F8)
+	answer()
+	b.TypeIn("shift-cash", "200\r")
+	b.Says("takings", "¥0.00")
+
+	f.insert(cardA)
+	b.Says("card-number", "4821")
+	b.Until("the card's log can be asked for", `!document.querySelector('[data-testid="do-history"]').disabled`)
+	b.Press(kb.F7)
+	waits()
+	b.Press(kb.F2) // at the first view, which is not there any more
+	answer()
+	b.See("history")
+	b.Until("nothing was begun", `!document.querySelector('[data-testid="amount"]').getClientRects().length`)
+}
+
 func TestBrowserKeysAlone(t *testing.T) {
 	t.Parallel()
 	f := newFake()

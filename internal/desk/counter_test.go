@@ -26,11 +26,11 @@ func (r *running) counter(width, height int64) *kiosktest.Tab {
 	return b
 }
 
-// TestReplaceBrowser: a damaged card that still reads is replaced by keys alone:
+// TestBrowserReplace: a damaged card that still reads is replaced by keys alone:
 // its balance is taken off it, and what waits is put on a new card from stock.
 // Torn on the way, it is settled by the card itself; and the old card moves
 // nothing a second time.
-func TestReplaceBrowser(t *testing.T) {
+func TestBrowserReplace(t *testing.T) {
 	r := start(t, Options{})
 	b := r.counter(1024, 768)
 	r.insert("zhang")
@@ -94,8 +94,8 @@ func TestReplaceBrowser(t *testing.T) {
 			t.Errorf("%s stands at %s", id, got)
 		}
 	}
+	b.Quiet("404") // before the desk is closed
 	r.audited()
-	b.Quiet("404")
 	if !strings.Contains(slip, "-") {
 		t.Errorf("slip %q", slip)
 	}
@@ -118,9 +118,9 @@ func (r *running) insertAgain(id string) {
 	r.insert(id)
 }
 
-// TestFloatBrowser: what the shop may still give out is in sight with its
+// TestBrowserFloat: what the shop may still give out is in sight with its
 // ceiling and its age, and off line it binds.
-func TestFloatBrowser(t *testing.T) {
+func TestBrowserFloat(t *testing.T) {
 	r := start(t, Options{})
 	b := r.counter(1024, 768)
 	left := func(want money.Fen) {
@@ -162,13 +162,13 @@ func TestFloatBrowser(t *testing.T) {
 	r.LinkUp(true)
 	r.synced()
 	left(5_00)
+	b.Quiet("422", "409") // before the desk is closed
 	r.audited()
-	b.Quiet("422", "409")
 }
 
-// TestSettlementBrowser: the settlement of a shift is a key away from its Z, and
+// TestBrowserSettlement: the settlement of a shift is a key away from its Z, and
 // adds up to what the utility's ledger took out of the float.
-func TestSettlementBrowser(t *testing.T) {
+func TestBrowserSettlement(t *testing.T) {
 	r := start(t, Options{})
 	b := r.counter(1024, 768)
 	float := r.balance(ledger.Shop(Shop))

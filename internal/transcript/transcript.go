@@ -14,7 +14,7 @@
 //	# do load-sam 310100001234
 //	# do match name Virtual PCD 00 00   or usb, firmware, default; of a reader
 //
-// It may import apdu, purse, firmware-profiles and money. It moves nothing: no
+// It may import apdu, suite, purse, firmware-profiles and money. It moves nothing: no
 // card is there.
 package transcript
 

@@ -45,6 +45,11 @@ export const home = () => { state.receipt = state.lost = state.pending = state.b
 // back leaves a question for the form that it is about, and all else for the first view.
 const back = () => (state.view === "confirm" && form(state.from) ? go(state.from) : home());
 
+// ahead is the key that a quick hand pressed while the page waited for an
+// answer. It is done after that, unless the person would then press it at
+// something that was not on the screen.
+let ahead = {};
+
 // trying runs a call and shows a refusal where the person is.
 export async function trying(fn) {
   if (state.busy) return;
@@ -60,6 +65,9 @@ export async function trying(fn) {
   } finally {
     state.busy = false;
     draw();
+    const { key, view } = ahead;
+    ahead = {};
+    if (key && view === state.view && !state.refusal) press(key);
   }
 }
 
@@ -609,6 +617,7 @@ const homeKeys = { F2: "do-topup", F3: "do-redeem", F4: "do-sell", F7: "do-histo
 const shown = (key) => document.querySelector(`[data-view="${state.view}"] [data-key="${key}"]`)?.offsetParent;
 
 function press(key) {
+  if (state.busy && !state.moving) ahead = { key, view: state.view };
   if (state.busy || !$("login").hidden || !$("working").hidden) return;
   if (!["F1", "F10"].includes(key) && !(key === "F9" && (state.view === "result" || shown(key))) && state.view !== "home") {
     if (state.view === "result" && state.owed) return; // first the cash
