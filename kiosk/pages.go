@@ -37,7 +37,11 @@ func (p page) T(key string) string { return p.t(key) }
 // served reports whether the words of a key come with answers only, so that
 // pages need not carry them.
 func served(key string) bool {
-	first, _, _ := strings.Cut(key, ".")
+	first, rest, _ := strings.Cut(key, ".")
+	if first == "refusal" { // but for those that the screens say by themselves
+		code, _, _ := strings.Cut(rest, ".")
+		return !slices.Contains([]string{"stopped", "busy", "not_offered", "card_changed", "card_not_activated", "account_mismatch", "balance_low"}, code)
+	}
 	return slices.Contains([]string{"outcome", "reason", "utility", "printer", "slip_state", "difference"}, first)
 }
 
