@@ -11,6 +11,7 @@ import (
 
 	"github.com/dianka/dianka/journal"
 	"github.com/dianka/dianka/kiosk/kiosktest"
+	"github.com/dianka/dianka/money"
 	"github.com/dianka/dianka/printer/printertest"
 )
 
@@ -264,6 +265,14 @@ func TestBrowserCounter(t *testing.T) {
 	b.Press(kb.F9)
 	b.See("menu")
 	b.Press("3")
+	b.Until("what Enter does is for a dead card", `document.activeElement?.dataset.testid === "renew-dead"`)
+	b.Look("counter-renew-dead", 14, 44, "1024x768")
+	f.insert(cardB)
+	b.Says("renew-commit", "转出全部") // this one still reads
+	b.Look("counter-renew", 14, 44, "1024x768")
+	f.insert(money.CardNumber{})
+	b.Until("what Enter does is for a dead card", `document.activeElement?.dataset.testid === "renew-dead"`)
+	b.Press("\r")
 	b.TypeIn("lost-number", lost)
 	b.Look("counter-replace", 14, 44, "1024x768")
 	b.Press(kb.Escape)
@@ -310,9 +319,6 @@ func TestBrowserCounter(t *testing.T) {
 	b.Quiet("400", "422", "404", "409")
 }
 
-// A clerk who has never seen it, with keys and no mouse, and with what the
-// screen says: sells a card, tops up, pays for a customer, takes a bill in
-// cash, takes a top-up back and closes the shift.
 // TestBrowserTypedAhead: a clerk who knows the keys does not wait for the page.
 // What is pressed while it waits for an answer is done after that, but never
 // where meanwhile something else came up.
@@ -344,6 +350,9 @@ func TestBrowserTypedAhead(t *testing.T) {
 	b.Until("nothing was begun", `!document.querySelector('[data-testid="amount"]').getClientRects().length`)
 }
 
+// TestBrowserKeysAlone: a clerk who has never seen it, with keys and no mouse, and with what the
+// screen says: sells a card, tops up, pays for a customer, takes a bill in
+// cash, takes a top-up back and closes the shift.
 func TestBrowserKeysAlone(t *testing.T) {
 	t.Parallel()
 	f := newFake()

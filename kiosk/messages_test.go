@@ -161,7 +161,7 @@ func TestEveryEndHasWords(t *testing.T) {
 // Every text that a page or a script asks for exists.
 func TestPagesUseTextsThatExist(t *testing.T) {
 	m := must(loadMessages())
-	asks := regexp.MustCompile(`data-t="([^"]+)"|\.T "([^"]+)"|\bt\("([^"]+)"|both\("([^"]+)"\)|\? "([a-z_]+\.[a-z_.]+)" : "([a-z_]+\.[a-z_.]+)"|\["([a-z]+\.[a-z_]+)",`)
+	asks := regexp.MustCompile(`data-t="([^"]+)"|\.T "([^"]+)"|\bt\("([^"]+)"|both\("([^"]+)"\)|\? "([a-z_]+\.[a-z_.]+)" : "([a-z_]+\.[a-z_.]+)"|\["([a-z]+\.[a-z_]+)",|advice\("([^"]+)"|"(refusal\.[a-z_]+)"|` + "`(refusal\\.[a-z_]+)\\.\\$" + `\{`)
 	pair := regexp.MustCompile(`data-t="([^"]+)"[^>]*>(?:\{\{\.T "([^"]+)"\}\})?`)
 	n := 0
 	err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
@@ -178,8 +178,13 @@ func TestPagesUseTextsThatExist(t *testing.T) {
 					continue
 				}
 				n++
+				if m.has(key + ".sentence") {
+					key += ".sentence"
+				}
 				if !m.has(key) {
 					t.Errorf("%s asks for %q, which has no text", path, key)
+				} else if served(key) {
+					t.Errorf("%s asks for %q, which no page carries", path, key)
 				}
 			}
 		}

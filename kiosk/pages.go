@@ -40,7 +40,7 @@ func served(key string) bool {
 	first, rest, _ := strings.Cut(key, ".")
 	if first == "refusal" { // but for those that the screens say by themselves
 		code, _, _ := strings.Cut(rest, ".")
-		return !slices.Contains([]string{"stopped", "busy", "not_offered", "card_changed", "card_not_activated", "account_mismatch", "balance_low"}, code)
+		return !slices.Contains([]string{"stopped", "busy", "not_offered", "card_changed", "card_not_activated", "account_mismatch", "balance_low", "topup_max", "redeem_max"}, code)
 	}
 	return slices.Contains([]string{"outcome", "reason", "utility", "printer", "slip_state", "difference"}, first)
 }

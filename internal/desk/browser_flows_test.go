@@ -594,7 +594,7 @@ func (s *stage) held(f flow, h *hold) {
 
 // killed: mishap (4).
 func (s *stage) killed(f flow) {
-	poor := kiosktest.NewBrowser(s.T)
+	poor := kiosktest.NewVictim(s.T)
 	b := kiosktest.NewTab(s.T, poor, s.url, 1024, 768)
 	mine, yours := s.clerk, s.customer
 	s.clerk, s.customer = b, b

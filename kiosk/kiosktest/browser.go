@@ -66,26 +66,7 @@ func process(t *testing.T) context.Context {
 	shared.mu.Lock()
 	defer shared.mu.Unlock()
 	if shared.users == 0 {
-		dir, err := os.MkdirTemp("", "kiosktest")
-		if err != nil {
-			t.Fatal(err)
-		}
-		alloc, end := chromedp.NewExecAllocator(context.Background(),
-			chromedp.ExecPath(path), chromedp.UserDataDir(dir),
-			chromedp.Flag("headless", true), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
-			chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
-			chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-			chromedp.Flag("disable-background-timer-throttling", true), chromedp.Flag("disable-renderer-backgrounding", true),
-			chromedp.Flag("disable-backgrounding-occluded-windows", true), // every tab is somebody's screen
-			chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb"),
-			chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true),
-		)
-		ctx, _ := chromedp.NewContext(alloc)
-		shared.ctx, shared.stop = ctx, func() { chromedp.Cancel(ctx); end(); os.RemoveAll(dir) }
-		if err := chromedp.Do(ctx); err != nil {
-			shared.stop()
-			t.Fatal(err)
-		}
+		shared.ctx, shared.stop = launch(t, path)
 	}
 	shared.users++
 	t.Cleanup(func() {
@@ -96,6 +77,40 @@ func process(t *testing.T) context.Context {
 		}
 	})
 	return shared.ctx
+}
+
+// launch starts a process of the browser.
+func launch(t *testing.T, path string) (context.Context, func()) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "kiosktest")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alloc, end := chromedp.NewExecAllocator(context.Background(),
+		chromedp.ExecPath(path), chromedp.UserDataDir(dir),
+		chromedp.Flag("headless", true), chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.Flag("disable-background-timer-throttling", true), chromedp.Flag("disable-renderer-backgrounding", true),
+		chromedp.Flag("disable-backgrounding-occluded-windows", true), // every tab is somebody's screen
+		chromedp.Flag("hide-scrollbars", true), chromedp.Flag("force-color-profile", "srgb"),
+		chromedp.Flag("autoplay-policy", "no-user-gesture-required"), chromedp.Flag("mute-audio", true),
+	)
+	ctx, _ := chromedp.NewContext(alloc)
+	stop := func() { chromedp.Cancel(ctx); end(); os.RemoveAll(dir) }
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		t.Fatal(err)
+	}
+	return ctx, stop
+}
+
+// NewVictim gives a browser in a process of its own, which the test may Kill.
+func NewVictim(t *testing.T) context.Context {
+	t.Helper()
+	ctx, stop := launch(t, chromium(t))
+	t.Cleanup(stop)
+	return ctx
 }
 
 // NewBrowser gives a browser that shares no cookie and no store with another,
@@ -161,7 +176,7 @@ func ID(testid string) string { return `[data-testid="` + testid + `"]` }
 // that part's.
 func (b *Tab) Under(t *testing.T) { b.t = t }
 
-// Kill ends a browser as a power cut does: no page of it is told.
+// Kill ends a browser of NewVictim as a power cut does: no page of it is told.
 func Kill(t *testing.T, browser context.Context) {
 	t.Helper()
 	if err := chromedp.FromContext(browser).Browser.Process().Kill(); err != nil {

@@ -18,11 +18,11 @@ const huge = (field) => /^\d{8,}(\.\d*)?$/.test(field.value.trim());
 // wanting says what a field without an amount lacks, or how much it may hold.
 const wanting = (field, most) => (huge(field) ? t("clerk.too_much", { limit: yuan(most) }) : t(field.value.trim() ? "clerk.bad_amount" : "clerk.type_amount"));
 // tooMuch refuses here what is far beyond a limit, in the words that the terminal has for it.
-function tooMuch(field, code, most) {
+function tooMuch(field, key, most) {
   if (!huge(field)) return false;
-  const words = advice(`refusal.${code}`);
+  const words = advice(key);
   for (const part of Object.values(words)) for (const l of Object.keys(part)) part[l] = part[l].replace("{limit}", yuan(most));
-  state.refusal = { code, ...words };
+  state.refusal = { code: key.split(".")[1], ...words };
   draw();
   return true;
 }
@@ -45,9 +45,9 @@ export const home = () => { state.receipt = state.lost = state.pending = state.b
 // back leaves a question for the form that it is about, and all else for the first view.
 const back = () => (state.view === "confirm" && form(state.from) ? go(state.from) : home());
 
-// ahead is the key that a quick hand pressed while the page waited for an
-// answer. It is done after that, unless the person would then press it at
-// something that was not on the screen.
+// ahead is the key that a quick hand pressed at the first view while the page
+// waited for an answer. It is done after that, unless something else came up
+// meanwhile. Everywhere else, and of what prints, a second press is a slip.
 let ahead = {};
 
 // trying runs a call and shows a refusal where the person is.
@@ -476,7 +476,7 @@ export async function send(path, body) {
 form("cash").addEventListener("submit", (e) => {
   e.preventDefault();
   const f = form("cash"), deposit = state.mode === "sell" ? state.status.limits.card_deposit : 0;
-  if (tooMuch(f.amount, "topup_max", state.status.limits.topup_max)) return;
+  if (tooMuch(f.amount, "refusal.topup_max", state.status.limits.topup_max)) return;
   const amount = fen(f.amount.value || (state.mode === "sell" ? "0" : ""));
   if (amount === null || state.busy) return;
   if (f.tendered.value === "" || document.activeElement === f.amount) {
@@ -506,7 +506,7 @@ form("redeem").addEventListener("submit", (e) => {
     });
     return;
   }
-  if (tooMuch(f.amount, "redeem_max", state.status.limits.redeem_max)) return;
+  if (tooMuch(f.amount, "refusal.redeem_max", state.status.limits.redeem_max)) return;
   const amount = fen(f.amount.value);
   if (!amount) { f.amount.focus(); return; }
   if (state.bill.seen === "typed" && document.activeElement === f.again) { f.amount.focus(); return; }
@@ -617,7 +617,7 @@ const homeKeys = { F2: "do-topup", F3: "do-redeem", F4: "do-sell", F7: "do-histo
 const shown = (key) => document.querySelector(`[data-view="${state.view}"] [data-key="${key}"]`)?.offsetParent;
 
 function press(key) {
-  if (state.busy && !state.moving) ahead = { key, view: state.view };
+  if (state.busy && !state.moving && state.view === "home" && key !== "F1") ahead = { key, view: state.view };
   if (state.busy || !$("login").hidden || !$("working").hidden) return;
   if (!["F1", "F10"].includes(key) && !(key === "F9" && (state.view === "result" || shown(key))) && state.view !== "home") {
     if (state.view === "result" && state.owed) return; // first the cash
