@@ -37,7 +37,7 @@ REQUIRE := DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 DIANKA_REQUIRE_AXE=1
 RACELESS := ^TestBrowser|^TestKilledEverywhere$$|^TestPulledEverywhere$$
 test: check
 	$(REQUIRE) $(GO) test -race -timeout 25m -skip '$(RACELESS)' $$($(GO) list ./... | grep -v '/internal/realfault$$\|/cmd/')
-	$(REQUIRE) $(GO) test -timeout 25m -run '$(RACELESS)' ./kiosk ./internal/desk
+	$(REQUIRE) $(GO) test -timeout 25m -parallel 4 -run '$(RACELESS)' ./kiosk ./internal/desk
 	$(REQUIRE) $(GO) test -count=1 -timeout 25m ./internal/world ./internal/realfault ./cmd/...
 
 check:
