@@ -34,10 +34,10 @@ clean-state:
 # browser, the commands, kills and pulled cards at every exchange, the fixed seeds
 # of the simulated world, and the built binaries under faults.
 REQUIRE := DIANKA_REQUIRE_PCSCD=1 DIANKA_REQUIRE_BROWSER=1 DIANKA_REQUIRE_AXE=1
-RACELESS := ^TestBrowser|^TestKilledEverywhere$$|^TestPulledEverywhere$$
+RACELESS := ^TestBrowser|^TestKilledEverywhere$$|^TestPulledEverywhere$$|^TestGuessing$$
 test: check
 	$(REQUIRE) $(GO) test -race -timeout 25m -skip '$(RACELESS)' $$($(GO) list ./... | grep -v '/internal/realfault$$\|/cmd/')
-	$(REQUIRE) $(GO) test -timeout 25m -parallel 4 -run '$(RACELESS)' ./kiosk ./internal/desk
+	$(REQUIRE) $(GO) test -timeout 25m -parallel 4 -run '$(RACELESS)' ./internal/desk ./kiosk ./utility
 	$(REQUIRE) $(GO) test -count=1 -timeout 25m ./internal/world ./internal/realfault ./cmd/...
 
 check:

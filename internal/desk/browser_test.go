@@ -18,6 +18,7 @@ import (
 // in a real browser, on the pages of a real server, with the whole desk
 // behind it. It ends at the utility's ledger.
 func TestBrowserTour(t *testing.T) {
+	t.Parallel()
 	browser := kiosktest.NewBrowser(t)
 	r := start(t, Options{})
 	url := r.screens()

@@ -31,6 +31,7 @@ func (r *running) counter(width, height int64) *kiosktest.Tab {
 // Torn on the way, it is settled by the card itself; and the old card moves
 // nothing a second time.
 func TestBrowserReplace(t *testing.T) {
+	t.Parallel()
 	r := start(t, Options{})
 	b := r.counter(1024, 768)
 	r.insert("zhang")
@@ -121,6 +122,7 @@ func (r *running) insertAgain(id string) {
 // TestBrowserFloat: what the shop may still give out is in sight with its
 // ceiling and its age, and off line it binds.
 func TestBrowserFloat(t *testing.T) {
+	t.Parallel()
 	r := start(t, Options{})
 	b := r.counter(1024, 768)
 	left := func(want money.Fen) {
@@ -169,6 +171,7 @@ func TestBrowserFloat(t *testing.T) {
 // TestBrowserSettlement: the settlement of a shift is a key away from its Z, and
 // adds up to what the utility's ledger took out of the float.
 func TestBrowserSettlement(t *testing.T) {
+	t.Parallel()
 	r := start(t, Options{})
 	b := r.counter(1024, 768)
 	float := r.balance(ledger.Shop(Shop))
